@@ -1,0 +1,1 @@
+"""Workloads that anyone can run against this build: `python -m benchmarks.uplinks`."""

@@ -1,0 +1,124 @@
+"""`enos-ingest serve`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import signal
+import sys
+
+from enos_ingest.cli.options import Commands, add_command, settings
+from enos_ingest.errors import EnosIngestError
+from enos_ingest.logs import configure_logging, get_logger
+from enos_ingest.service import Service
+from enos_ingest.settings import Settings
+
+__all__ = ["add_commands"]
+
+log = get_logger(__name__)
+
+_OPEN_FILES = 10_240
+_OTHER_FILES = 64
+"""The database, the logs, HTTP and the listeners themselves."""
+
+_FORCED = 1
+"""The exit code after a second signal: something that was read may be neither stored nor answered."""
+
+
+def add_commands(commands: Commands) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "serve",
+        "run the hub",
+        "Run the hub until SIGTERM or Ctrl-C, which drain it: what was read is committed and answered. "
+        "A second signal forces the end.",
+    )
+    parser.add_argument("--mqtt", metavar="HOST:PORT", help="where to serve MQTT (mqtt.bind)")
+    parser.add_argument("--http", metavar="HOST:PORT", help="where to serve HTTP (http.bind)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="SECTION.KEY=VALUE",
+        help="any other setting, such as limits.in_flight=500; may be repeated",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or "." not in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SECTION.KEY=VALUE")
+    return name, value
+
+
+def _run(options: argparse.Namespace) -> int:
+    overrides = dict(options.set)
+    for flag in ("mqtt", "http"):
+        if getattr(options, flag) is not None:
+            overrides[f"{flag}.bind"] = getattr(options, flag)
+    loaded = settings(options, overrides)
+    configure_logging(loaded.log.level, loaded.log.format)
+    try:
+        return _run_in_loop(loaded)
+    except EnosIngestError as error:
+        print(f"enos-ingest: {error}", file=sys.stderr)
+        return 3
+
+
+def _run_in_loop(loaded: Settings) -> int:
+    # SQLite's thread and the event loop share the interpreter: at the default of 5 ms a commit that is done waits
+    # that long to tell.
+    sys.setswitchinterval(0.0005)
+    _allow_open_files(loaded.limits.connections)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(loaded))
+
+
+def _allow_open_files(connections: int) -> None:
+    """Raise the soft limit on open files to the hard one, and say so where that is not enough for all connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        # macOS calls its hard limit infinite and takes no more than this.
+        target = max(soft, _OPEN_FILES if hard == resource.RLIM_INFINITY else hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        soft = target
+    if soft < connections + _OTHER_FILES:
+        log.warning(
+            "the system allows fewer open files than limits.connections needs; further connections will fail",
+            open_files=soft,
+            connections=connections,
+        )
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return loop
+
+
+async def _serve(loaded: Settings) -> int:
+    service = Service(loaded)
+    asked = asyncio.Event()
+
+    def on_signal(name: str) -> None:
+        if asked.is_set():
+            log.error("forced to stop by a second signal", signal=name)
+            os._exit(_FORCED)
+        log.info("asked to stop", signal=name)
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number.name)
+    await service.start()
+    await asked.wait()
+    await service.stop()
+    return 0

@@ -1,0 +1,110 @@
+"""Products, devices, topology, applications and operators as one snapshot in memory."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from enos_ingest.protocol.identity import DeviceId
+
+__all__ = ["Application", "Device", "Directory", "OperatorAccount", "Product", "derive_asset_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A kind of device; `model` is the modelId of its thing model, "" where it has none."""
+
+    key: str
+    secret: str = field(default="", repr=False)
+    model: str = ""
+    dynamic_activation: bool = False
+    allow_reactivation: bool = False
+    register: bool = False
+    require_tls: bool = False
+    codec: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device; `activated` is the time of its first successful login in epoch milliseconds, None before."""
+
+    id: DeviceId
+    secret: str = field(default="", repr=False)
+    asset_id: str = ""
+    enabled: bool = True
+    activated: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Business software that calls over HTTP; `api_key_hash` is made by `devices.passwords`."""
+
+    name: str
+    key: str = ""
+    secret: str = field(default="", repr=False)
+    api_key_hash: str = field(default="", repr=False)
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAccount:
+    """A person or tool that connects over MQTT; `password_hash` is made by `devices.passwords`."""
+
+    name: str
+    password_hash: str = field(default="", repr=False)
+    scopes: frozenset[str] = frozenset()
+
+
+class Directory:
+    """An immutable snapshot of the registry; a change makes a new one.
+
+    Args:
+        products, devices, applications, operators: the rows; devices name declared products.
+        topology: (gateway, sub-device) pairs; a sub-device may belong to several gateways.
+    """
+
+    def __init__(
+        self,
+        products: Iterable[Product] = (),
+        devices: Iterable[Device] = (),
+        topology: Iterable[tuple[DeviceId, DeviceId]] = (),
+        applications: Iterable[Application] = (),
+        operators: Iterable[OperatorAccount] = (),
+    ) -> None:
+        self.products: Mapping[str, Product] = MappingProxyType({row.key: row for row in products})
+        self.devices: Mapping[DeviceId, Device] = MappingProxyType({row.id: row for row in devices})
+        self.applications: Mapping[str, Application] = MappingProxyType({row.name: row for row in applications})
+        self.operators: Mapping[str, OperatorAccount] = MappingProxyType({row.name: row for row in operators})
+        sub_devices: dict[DeviceId, set[DeviceId]] = {}
+        gateways: dict[DeviceId, set[DeviceId]] = {}
+        for gateway, sub_device in topology:
+            sub_devices.setdefault(gateway, set()).add(sub_device)
+            gateways.setdefault(sub_device, set()).add(gateway)
+        self._sub_devices = {key: frozenset(value) for key, value in sub_devices.items()}
+        self._gateways = {key: frozenset(value) for key, value in gateways.items()}
+
+    @property
+    def topology(self) -> Mapping[DeviceId, frozenset[DeviceId]]:
+        """The sub-devices of each gateway."""
+        return MappingProxyType(self._sub_devices)
+
+    def sub_devices(self, gateway: DeviceId) -> frozenset[DeviceId]:
+        """The devices that `gateway` may represent; empty for one that is no gateway."""
+        return self._sub_devices.get(gateway, frozenset())
+
+    def gateways(self, device: DeviceId) -> frozenset[DeviceId]:
+        """The gateways that `device` belongs to; empty for a device that connects by itself."""
+        return self._gateways.get(device, frozenset())
+
+    def may_represent(self, speaker: DeviceId, device: DeviceId) -> bool:
+        """Whether `speaker` is `device`, or a gateway with `device` in its topology."""
+        return speaker == device or device in self._sub_devices.get(speaker, ())
+
+
+def derive_asset_id(device: DeviceId) -> str:
+    """The asset id of a device that declares none: stable, 12 letters and digits."""
+    digest = hashlib.sha256(f"{device.product_key}\n{device.device_key}".encode()).digest()
+    return base64.b32encode(digest)[:12].decode().lower()

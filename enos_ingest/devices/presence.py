@@ -1,0 +1,102 @@
+"""Which devices are online, and through which gateway."""
+
+from __future__ import annotations
+
+from enos_ingest.devices.directory import Directory
+from enos_ingest.protocol.identity import DeviceId
+
+__all__ = ["Presence"]
+
+
+class Presence:
+    """Who is online now; empty at start, as nothing is known of the time before.
+
+    A device that connects by itself is online while it holds at least one connection. A sub-device is online
+    from its login to its logout, to the login of the same sub-device through another gateway, or to the end of
+    its gateway's last connection.
+    """
+
+    def __init__(self) -> None:
+        self._connections: dict[DeviceId, int] = {}
+        self._gateway_of: dict[DeviceId, DeviceId] = {}
+        self._sub_devices: dict[DeviceId, set[DeviceId]] = {}
+        self._seen: set[DeviceId] = set()
+
+    def connect(self, device: DeviceId) -> None:
+        """Count one more connection of a device."""
+        self._connections[device] = self._connections.get(device, 0) + 1
+
+    def disconnect(self, device: DeviceId) -> frozenset[DeviceId]:
+        """Count one connection less; with the last one the device's sub-devices go offline and are returned."""
+        count = self._connections[device] - 1
+        if count:
+            self._connections[device] = count
+            return frozenset()
+        del self._connections[device]
+        sub_devices = self._sub_devices.pop(device, set())
+        for sub_device in sub_devices:
+            del self._gateway_of[sub_device]
+        return frozenset(sub_devices)
+
+    def login(self, gateway: DeviceId, sub_device: DeviceId) -> None:
+        """Take a sub-device online through a gateway; the newest login wins over another gateway's."""
+        previous = self._gateway_of.get(sub_device)
+        if previous is not None:
+            self._forget(previous, sub_device)
+        self._gateway_of[sub_device] = gateway
+        self._sub_devices.setdefault(gateway, set()).add(sub_device)
+
+    def logout(self, gateway: DeviceId, sub_device: DeviceId) -> bool:
+        """Take a sub-device offline; False where it is not online through this gateway."""
+        if self._gateway_of.get(sub_device) != gateway:
+            return False
+        del self._gateway_of[sub_device]
+        self._forget(gateway, sub_device)
+        return True
+
+    def is_online(self, device: DeviceId) -> bool:
+        """Whether a device is online at all, on its own connection or through a gateway."""
+        return device in self._connections or device in self._gateway_of
+
+    def is_online_through(self, gateway: DeviceId, sub_device: DeviceId) -> bool:
+        """Whether a sub-device is logged in through this very gateway."""
+        return self._gateway_of.get(sub_device) == gateway
+
+    def sub_devices(self, gateway: DeviceId) -> frozenset[DeviceId]:
+        """The sub-devices that are online through a gateway."""
+        return frozenset(self._sub_devices.get(gateway, ()))
+
+    def forget_strangers(self, directory: Directory) -> frozenset[DeviceId]:
+        """Take sub-devices offline that the registry knows no more, has disabled, or moved from their gateway.
+
+        Those are returned. Connections of devices are for the endpoint to end.
+        """
+        gone = {
+            sub_device: gateway
+            for sub_device, gateway in self._gateway_of.items()
+            if sub_device not in directory.sub_devices(gateway)
+            or sub_device not in directory.devices
+            or not directory.devices[sub_device].enabled
+        }
+        for sub_device, gateway in gone.items():
+            self.logout(gateway, sub_device)
+        self._seen &= directory.devices.keys()
+        return frozenset(gone)
+
+    def is_first_login(self, device: DeviceId) -> bool:
+        """Whether this is the first successful login of a device since the start; True only once."""
+        if device in self._seen:
+            return False
+        self._seen.add(device)
+        return True
+
+    @property
+    def online(self) -> int:
+        """How many devices are online."""
+        return len(self._connections.keys() | self._gateway_of.keys())
+
+    def _forget(self, gateway: DeviceId, sub_device: DeviceId) -> None:
+        remaining = self._sub_devices[gateway]
+        remaining.discard(sub_device)
+        if not remaining:
+            del self._sub_devices[gateway]

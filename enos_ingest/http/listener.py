@@ -1,0 +1,199 @@
+"""The HTTP listener: uvicorn in the service's own loop, on a socket that is bound beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from enos_ingest.sockets import Bind, bind_socket, cannot_listen
+
+if TYPE_CHECKING:
+    import socket
+
+    from starlette.types import ASGIApp
+
+__all__ = ["HttpListener"]
+
+_CONNECTIONS = 256
+"""Open at the same time; more are closed at once. Scrapers and probes need a handful, and a flood of idle
+connections must not take the file descriptors that devices need."""
+
+_REQUESTS = 128
+"""Answered at the same time; more get 503."""
+
+_BACKLOG = 128
+"""Connections that the system holds until we accept them."""
+
+_HEADER_BYTES = 16_384
+_KEEP_ALIVE_SECONDS = 5
+
+_REQUEST_SECONDS = 10.0
+"""How long a client may take to send a whole request; uvicorn has no such bound and would wait for ever."""
+
+
+class HttpListener:
+    """Serves one ASGI application: `bind`, `start`, `stop`, in this order and once.
+
+    Args:
+        setting: the name of the setting that `bind` comes from, for the sentence of a StartError.
+        request_seconds: how long a client may take to send a request.
+    """
+
+    def __init__(
+        self, app: ASGIApp, bind: Bind, *, setting: str = "http.bind", request_seconds: float = _REQUEST_SECONDS
+    ) -> None:
+        self._bind = bind
+        self._setting = setting
+        self._socket: socket.socket | None = None
+        self._port = 0
+        self._task: asyncio.Task[None] | None = None
+        self._server = _Server(_make_config(app, request_seconds))
+
+    def bind(self) -> None:
+        """Take the port; raises StartError where that cannot be."""
+        self._socket = bind_socket(self._bind, self._setting)
+        self._port = self._socket.getsockname()[1]
+
+    @property
+    def port(self) -> int:
+        """The port that is really used, also where the setting says 0; 0 before `bind`."""
+        return self._port
+
+    @property
+    def address(self) -> Bind:
+        """The bind with the port that is really used."""
+        return Bind(self._bind.host, self._port)
+
+    async def start(self) -> None:
+        """Serve; returns once requests are answered. Raises StartError where the port cannot be listened on."""
+        assert self._socket is not None, "bind comes first"
+        try:
+            # Two programs can both bind a port; the second to listen is told. uvloop would lose that error.
+            self._socket.listen(_BACKLOG)
+        except OSError as exc:
+            self._socket.close()
+            raise cannot_listen(self._bind, exc, self._setting) from exc
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="http listener")
+        listening = asyncio.create_task(self._server.listening.wait(), name="http listener start")
+        try:
+            await asyncio.wait([self._task, listening], return_when=asyncio.FIRST_COMPLETED)
+            if not listening.done():
+                await self._task
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more requests and end within about `seconds`: what is not answered by then is cut off."""
+        if self._task is None or self._socket is None:
+            if self._socket is not None:
+                self._socket.close()
+            return
+        self._server.config.timeout_graceful_shutdown = math.ceil(seconds)
+        self._server.leave()
+        await asyncio.wait([self._task])
+        # uvicorn cancels a late request and leaves it, and its connection, behind.
+        late = self._server.server_state.tasks
+        if late:
+            await asyncio.wait(late)
+        for connection in list(self._server.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+        self._task.result()
+
+
+class _Config(uvicorn.Config):
+    request_seconds: float = _REQUEST_SECONDS
+
+
+def _make_config(app: ASGIApp, request_seconds: float) -> _Config:
+    config = _Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_REQUESTS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+    )
+    config.request_seconds = request_seconds
+    return config
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which leaves the signals to the service and says when it listens."""
+
+    def __init__(self, config: _Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Begin to end."""
+        self.should_exit = True
+        self._leaving.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.listening.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn looks ten times a second whether to end, and every tenth time renews the Date header.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), 1)
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's connection, with a bound on how many there are and how long a request may take to come in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Here and not by `Config(access_log=False)`, which would silence other uvicorns of this process too.
+        self.access_log = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > _CONNECTIONS:
+            transport.abort()
+            return
+        self._set_deadline()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Between requests uvicorn's own keep-alive timer runs; any byte stops it, so ours takes over.
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing():
+            if self._deadline is None:
+                self._set_deadline()
+        else:
+            self._clear_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear_deadline()
+        super().connection_lost(exc)
+
+    def _set_deadline(self) -> None:
+        assert isinstance(self.config, _Config)
+        self._deadline = self.loop.call_later(self.config.request_seconds, self.transport.abort)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,92 @@
+"""A thing model made ready to check measurement points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from enos_ingest.errors import SchemaError
+from enos_ingest.models.compiler import compile_schema
+from enos_ingest.models.document import ThingModel
+from enos_ingest.schema import Schema, fault_at
+
+__all__ = ["CompiledModel"]
+
+_INT64_MIN = -(2**63)
+_INT64_MAX = 2**63 - 1
+
+
+class CompiledModel:
+    """The compiled form of one thing model.
+
+    Attributes:
+        model: what it was compiled from.
+        schema: one JSON Schema for the whole `measurepoints` object.
+        is_valid: the bare verdict on a whole `measurepoints` object, in one call.
+    """
+
+    __slots__ = ("_compiled", "_quality", "_quality_structs", "is_valid", "model", "schema")
+
+    def __init__(self, model: ThingModel) -> None:
+        self.model = model
+        self.schema = compile_schema(model)
+        self._compiled = Schema(self.schema)
+        self.is_valid: Callable[[object], bool] = self._compiled.is_valid
+        with_quality = [point for point in model.measurepoints.values() if point.has_quality]
+        self._quality = frozenset(point.identifier for point in with_quality)
+        self._quality_structs = frozenset(
+            point.identifier for point in with_quality if point.type.data_type == "STRUCT"
+        )
+
+    def check(self, measurepoints: object, at: Sequence[str | int] = ()) -> None:
+        """Raise SchemaError for the first fault in document order.
+
+        Args:
+            measurepoints: the `measurepoints` object of a message.
+            at: its path in the message.
+        """
+        if isinstance(measurepoints, dict):  # point by point, so that no more than one is searched for its faults
+            faults = (self.point_fault(identifier, value, at) for identifier, value in measurepoints.items())
+            for fault in filter(None, faults):
+                raise fault
+        else:
+            self._compiled.check(measurepoints, at)
+
+    def point_fault(self, identifier: str, value: object, at: Sequence[str | int] = ()) -> SchemaError | None:
+        """What is wrong with one measurement point, None if nothing is.
+
+        Args:
+            identifier: the key in `measurepoints`.
+            value: the value under it.
+            at: the path of the `measurepoints` object, as for `check`.
+        """
+        if identifier not in self.model.measurepoints:
+            return fault_at((*at, identifier), "unknown")
+        point = {identifier: value}
+        return None if self.is_valid(point) else self._compiled.fault(point, at)
+
+    def split(self, identifier: str, value: Any) -> tuple[Any, int | None]:
+        """The value proper and the quality of a valid value; None where no quality was given.
+
+        An integer that does not fit into 64 bits with sign becomes floating point, also inside.
+        """
+        quality = None
+        if identifier in self._quality and isinstance(value, dict) and self._is_wrapped(identifier, value):
+            quality = int(value["quality"])
+            value = value["value"]
+        return _within_int64(value), quality
+
+    def _is_wrapped(self, identifier: str, value: dict[str, Any]) -> bool:
+        """Whether an object is {value, quality}: a plain struct holds no objects, so its `value` is none."""
+        return identifier not in self._quality_structs or isinstance(value.get("value"), dict)
+
+
+def _within_int64(value: Any) -> Any:
+    """A value whose integers fit into 64 bits with sign; the others, also in arrays and structs, become floats."""
+    if type(value) is int:
+        return value if _INT64_MIN <= value <= _INT64_MAX else float(value)
+    if type(value) is list:
+        return [_within_int64(item) for item in value]
+    if type(value) is dict:
+        return {name: _within_int64(member) for name, member in value.items()}
+    return value

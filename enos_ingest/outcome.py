@@ -1,0 +1,69 @@
+"""What the pipeline makes of a message: what to store, what to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from enos_ingest.protocol.codes import Code
+from enos_ingest.protocol.identity import DeviceId
+
+__all__ = ["Outcome", "Point", "Record", "Rejection"]
+
+
+class Point(NamedTuple):
+    """One value of one measurement point at one time.
+
+    `time` is epoch milliseconds. `value` is the JSON value as it was sent. `quality` is None where none was
+    given. `origin` is the way it came: `post`, `resume` or `integration`.
+    """
+
+    product_key: str
+    device_key: str
+    measurepoint: str
+    time: int
+    value: Any
+    quality: int | None
+    origin: str
+
+
+class Rejection(NamedTuple):
+    """A message, or the skipped part of one, kept for a person to look at.
+
+    `time` is the receive time in epoch milliseconds; `code` is what the sender was told.
+    """
+
+    time: int
+    topic: str
+    publisher: str
+    code: int
+    reason: str
+    payload: bytes
+
+
+class Record(NamedTuple):
+    """What one message asks the store to commit, all or nothing, in this order.
+
+    `activated` names devices whose first successful login this is; `time` is when, in epoch milliseconds.
+    """
+
+    points: list[Point]
+    rejection: Rejection | None = None
+    activated: DeviceId | None = None
+    time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdict on one message: the reply must not leave before `record` is committed.
+
+    `operation` names the route for metrics and logs; `skipped` counts the points that a flag had left out.
+    """
+
+    operation: str
+    code: Code
+    reason: str
+    reply_topic: str
+    reply: bytes
+    record: Record | None
+    skipped: int = 0

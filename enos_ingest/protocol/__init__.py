@@ -1,0 +1,8 @@
+"""The wire contract of the EnOS device protocol: pure functions, no sockets, no clock.
+
+topics        where a message goes: parsing of topics, reply topics
+identity      who speaks: devices, integration channels, operators
+credentials   MQTT client id, user name and signature
+messages      requests and replies as JSON
+codes         return codes
+"""

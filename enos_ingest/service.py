@@ -1,0 +1,304 @@
+"""The one place that knows all parts: builds them, starts them in order, drains them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from enos_ingest import __version__
+from enos_ingest.broker import EmbeddedBroker
+from enos_ingest.devices.declaration import read_declaration
+from enos_ingest.devices.directory import Application, Directory
+from enos_ingest.devices.passwords import verify_api_key
+from enos_ingest.devices.presence import Presence
+from enos_ingest.endpoint.authentication import Authenticator
+from enos_ingest.endpoint.limits import ConnectionLimits
+from enos_ingest.endpoint.listener import MqttListener
+from enos_ingest.errors import StorageError
+from enos_ingest.http.app import HttpParts, create_app
+from enos_ingest.http.listener import HttpListener
+from enos_ingest.http.metrics import Metrics, Readings
+from enos_ingest.intake import Intake
+from enos_ingest.logs import get_logger
+from enos_ingest.models.catalogue import Catalogue
+from enos_ingest.outcome import Outcome
+from enos_ingest.pipeline import Pipeline
+from enos_ingest.settings import Settings
+from enos_ingest.sockets import Bind
+from enos_ingest.storage.registry import open_registry
+from enos_ingest.storage.sqlite import parse_url
+from enos_ingest.storage.writer import SqliteWriter
+from enos_ingest.subscriber import Subscriber
+
+__all__ = ["Service"]
+
+log = get_logger(__name__)
+
+_REGISTRY_SECONDS = 0.5
+"""How often a running service looks for a changed registry; it promises to see one within a second."""
+_MODELS_SECONDS = 1.0
+_HTTP_STOP_SECONDS = 1.0
+_IDLE_SECONDS = 0.005
+"""How often the drain looks whether all is done: amqtt and the sockets between us tell nobody."""
+
+
+class Service:
+    """A whole node: `start`, then `stop`. One that failed to start has been taken down again.
+
+    Raises (from `start`):
+        StartError, ConfigError, StorageError, ModelError, RegistryError: one sentence that says what to mend.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = parse_url(settings.storage.url, settings.base)
+        self._parts = contextlib.AsyncExitStack()
+        self._directory = Directory()
+        self._revision = -1
+        self._state = "new"
+
+    @property
+    def mqtt_address(self) -> Bind:
+        """Where MQTT is served, with the port that port 0 became."""
+        return self._mqtt_address
+
+    @property
+    def http_address(self) -> Bind:
+        """Where HTTP is served, with the port that port 0 became."""
+        return self._http_address
+
+    async def start(self) -> None:
+        """Bring everything up; listeners last, so that nobody is served by half a hub."""
+        try:
+            await self._start_parts()
+        except BaseException:
+            await self._parts.aclose()
+            raise
+        self._state = "started"
+        log.info("listening", version=__version__, mqtt=str(self.mqtt_address), http=str(self.http_address))
+        if not self._directory.devices:
+            log.warning("no device is declared yet: write a registry file, then `enos-ingest registry apply FILE.toml`")
+
+    async def stop(self) -> None:
+        """Stop accepting and reading, commit and answer what was read, then close; does nothing the second time."""
+        if self._state != "started":
+            return
+        self._state = "draining"
+        log.info("draining", connections=self._listener.connections, in_flight=self._intake.in_flight)
+        self._listener.stop_accepting()
+        try:
+            async with asyncio.timeout(self.settings.limits.drain_seconds):
+                while not self._is_idle():
+                    await asyncio.sleep(_IDLE_SECONDS)
+        except TimeoutError:
+            log.error("not everything that was read could be committed and answered in time", reasons=self._reasons())
+        await self._parts.aclose()
+        log.info("stopped")
+
+    async def _start_parts(self) -> None:
+        settings, limits = self.settings, self.settings.limits
+        self._metrics = metrics = Metrics()
+
+        self._catalogue = await asyncio.to_thread(self._load_models)
+        self._writer = SqliteWriter(
+            self.database,
+            quarantine_rows=limits.quarantine_rows,
+            quarantine_bytes=limits.quarantine_bytes,
+            on_state=_log_store_state,
+        )
+        self._parts.push_async_callback(self._writer.close)
+        self._registry = open_registry(self.database)
+        self._parts.callback(self._registry.close)
+        await asyncio.to_thread(self._load_registry)
+
+        self._presence = Presence()
+        pipeline = Pipeline(
+            self.directory,
+            self._catalogue,
+            self._presence,
+            message_bytes=limits.message_bytes,
+            max_future_seconds=limits.max_future_seconds,
+            sub_devices_per_gateway=limits.sub_devices_per_gateway,
+        )
+        self._intake = Intake(pipeline, self._writer, self._observe)
+        await self._start_mqtt()
+        metrics.watch(
+            Readings(
+                connections=lambda: self._listener.connections,
+                devices_online=lambda: self._presence.online,
+                in_flight=lambda: self._intake.in_flight,
+                writer_stats=self._writer.stats,
+            )
+        )
+        await self._start_http()
+
+        for watch, seconds in ((self._watch_registry, _REGISTRY_SECONDS), (self._watch_models, _MODELS_SECONDS)):
+            ended = asyncio.Event()
+            task = asyncio.create_task(_every(seconds, watch, ended), name=watch.__name__)
+            self._parts.push_async_callback(_ended, task, ended)
+
+        self._mqtt_address = await self._listener.listen(settings.mqtt.bind, "mqtt.bind")
+
+    async def _start_mqtt(self) -> None:
+        """The embedded broker, and its subscriber on a loopback port of its own, before anyone else can connect."""
+        limits = self.settings.limits
+        broker = EmbeddedBroker(self.directory)
+        await broker.start()
+        self._parts.push_async_callback(broker.shutdown)
+        authenticator = Authenticator(self.directory, anonymous=self.settings.security.anonymous)
+        self._listener = MqttListener(
+            broker,
+            authenticator,
+            self.directory,
+            self._presence,
+            self._intake,
+            self._metrics,
+            ConnectionLimits(
+                connections=limits.connections,
+                connect_bytes=limits.connect_bytes,
+                connect_seconds=limits.connect_seconds,
+                packet_bytes=limits.packet_bytes,
+                outgoing_bytes=limits.outgoing_bytes,
+                subscriptions=limits.subscriptions,
+                in_flight=limits.in_flight,
+                in_flight_bytes=limits.in_flight_bytes,
+            ),
+        )
+        self._parts.push_async_callback(self._listener.close)
+        inside = await self._listener.listen(Bind("127.0.0.1", 0), inside=True)
+        self._broker = broker
+        self._subscriber = Subscriber(self._intake, inside.host, inside.port, authenticator.hub_credentials)
+        self._listener.arrived = lambda: self._subscriber.received
+        self._parts.push_async_callback(self._subscriber.close)
+        await self._subscriber.start()
+
+    async def _start_http(self) -> None:
+        bind = self.settings.http.bind
+        open_reading = bind.is_loopback or self.settings.security.anonymous
+        parts = HttpParts(self._metrics, self._reasons, self._authorize, open_reading=open_reading)
+        listener = HttpListener(create_app(parts), bind)
+        listener.bind()
+        self._parts.push_async_callback(listener.stop, _HTTP_STOP_SECONDS)
+        await listener.start()
+        self._http_address = listener.address
+
+    def directory(self) -> Directory:
+        """The registry as it is now."""
+        return self._directory
+
+    def _load_models(self) -> Catalogue:
+        folder, samples = self.settings.models_folder()
+        catalogue = Catalogue.load(folder)
+        names = [model.model.model_id for model in catalogue.models()]
+        if samples:
+            log.info("no models folder here: the packaged sample models are used", models=names)
+        else:
+            log.info("thing models loaded", folder=str(folder), models=names)
+        return catalogue
+
+    def _load_registry(self) -> None:
+        file = self.settings.registry_file()
+        if file is not None:
+            self._apply(file)
+        self._revision, self._directory = self._registry.revision(), self._registry.directory()
+        for product in self._directory.products.values():
+            if product.model and self._catalogue.get(product.model) is None:
+                log.warning("thing model of a product is not loaded", product=product.key, model=product.model)
+            if product.require_tls:
+                log.warning(
+                    "require_tls has no effect in this release, its devices get in without", product=product.key
+                )
+
+    def _apply(self, file: Path) -> None:
+        models = {model.model.model_id for model in self._catalogue.models()}
+        for change in self._registry.declare(read_declaration(file), models):
+            log.info("registry changed", action=change.action, kind=change.kind, name=change.name)
+
+    async def _watch_registry(self) -> None:
+        try:
+            loaded = await asyncio.to_thread(self._reload_registry)
+        except StorageError as error:
+            log.error("the registry cannot be read, the last one stays in force", error=str(error))
+            return
+        if loaded:
+            log.info("registry reloaded", products=len(self._directory.products), devices=len(self._directory.devices))
+            self._listener.close_invalid()
+            for device in self._presence.forget_strangers(self._directory):
+                log.info("offline, the registry changed", device=str(device))
+
+    def _reload_registry(self) -> bool:
+        revision = self._registry.revision()
+        if revision == self._revision:
+            return False
+        self._directory, self._revision = self._registry.directory(), revision
+        return True
+
+    async def _watch_models(self) -> None:
+        for event in await asyncio.to_thread(self._catalogue.refresh):
+            if event.kind == "missing":
+                log.warning(event.message, model=event.model_id, file=event.source)
+                continue
+            in_force = event.kind in ("loaded", "replaced")
+            self._metrics.model_reloaded("loaded" if in_force else "refused")
+            write = log.info if in_force else log.error
+            write(event.message, model=event.model_id, file=event.source)
+
+    def _observe(self, outcome: Outcome, seconds: float) -> None:
+        self._metrics.uplink(outcome.operation, outcome.code, seconds)
+        self._metrics.points(len(outcome.record.points) if outcome.record else 0, outcome.skipped)
+
+    def _authorize(self, api_key: str) -> Application | None:
+        """The application with an API key."""
+        applications = [item for item in self._directory.applications.values() if item.api_key_hash]
+        return next((item for item in applications if verify_api_key(api_key, item.api_key_hash)), None)
+
+    def _reasons(self) -> list[str]:
+        """Why the hub is not ready, as sentences; none when it is."""
+        reasons = []
+        failure = self._writer.stats().failure
+        if failure is not None:
+            reasons.append(failure)
+        if self._state == "draining":
+            reasons.append("the hub is draining")
+        if not self._subscriber.is_ready:
+            reasons.append("the subscriber is not connected to the embedded broker")
+        return reasons
+
+    def _is_idle(self) -> bool:
+        """Whether everything that was read has been committed and its answer written to the connection."""
+        hub = self._listener.hub
+        return (
+            self._listener.is_idle
+            and self._broker.is_idle
+            and self._intake.in_flight == 0
+            and (
+                hub is None or (hub.offered == self._subscriber.received and hub.published == self._subscriber.replied)
+            )
+        )
+
+
+def _log_store_state(failure: str | None) -> None:
+    if failure is None:
+        log.info("the store commits again")
+    else:
+        log.error("the store cannot commit: nothing is answered with 200 until it can", reason=failure)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]], ended: asyncio.Event) -> None:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await ended.wait()
+                return
+        try:
+            await work()
+        except Exception:  # out of file descriptors, for one: a watch that ended would never see a change again
+            log.exception("a periodic task failed and will be tried again")
+
+
+async def _ended(task: asyncio.Task[None], ended: asyncio.Event) -> None:
+    """Let a periodic task come to its end: a thread of its may be reading what is closed next."""
+    ended.set()
+    await task

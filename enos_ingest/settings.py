@@ -1,0 +1,337 @@
+"""Every setting of one service, with its default, its range and what it is for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+import enos_ingest
+from enos_ingest.errors import ConfigError
+from enos_ingest.sockets import Bind
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "PACKAGED_MODELS",
+    "SECTIONS",
+    "SLOTS",
+    "HttpSettings",
+    "LimitsSettings",
+    "LogSettings",
+    "ModelsSettings",
+    "MqttSettings",
+    "RegistrySettings",
+    "SecuritySettings",
+    "SettingDescription",
+    "Settings",
+    "Slot",
+    "StorageSettings",
+    "as_toml",
+    "describe_settings",
+]
+
+ENVIRONMENT_PREFIX = "ENOS_INGEST__"
+"""Two underscores: Kubernetes itself sets ENOS_INGEST_PORT and its like for a service called enos-ingest."""
+
+PACKAGED_MODELS = Path(enos_ingest.__file__).parent / "schemas" / "models"
+"""The sample thing models that come with the package."""
+
+_MQTT_LONGEST = 268_435_455
+"""The longest packet that MQTT can announce [MQTT-2.2.3]."""
+
+
+def _about(
+    text: str, *, low: float | None = None, high: float | None = None, choices: Sequence[str] = (), empty: bool = False
+) -> dict[str, Any]:
+    """The metadata of a setting: its help text and its range; `empty` says whether a text may be ""."""
+    return {"help": text, "low": low, "high": high, "choices": tuple(choices), "empty": empty}
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """The MQTT listener."""
+
+    bind: Bind = field(
+        default=Bind("127.0.0.1", 1883),
+        metadata=_about("Where devices and MQTT tools connect; port 0 takes any free port, 0.0.0.0 all addresses."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The HTTP listener: health, metrics."""
+
+    bind: Bind = field(
+        default=Bind("127.0.0.1", 8080),
+        metadata=_about(
+            "Where /healthz, /readyz and /metrics are served; beyond loopback /metrics wants an application's API key."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Where points, the registry and the quarantine are kept."""
+
+    url: str = field(
+        default="sqlite:///data/enos-ingest.db",
+        metadata=_about("The database; three slashes start a relative path, four an absolute one."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """Products, devices, gateways, applications and operators."""
+
+    file: str = field(
+        default="",
+        metadata=_about(
+            'A registry file that is applied at every start; "" for none (then: enos-ingest registry apply).',
+            empty=True,
+        ),
+    )
+    org_id: str = field(
+        default="default",
+        metadata=_about(
+            "The id of the one organisation that this hub stands for; no effect yet, the REST API will ask for it."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsSettings:
+    """Thing models."""
+
+    path: str = field(
+        default="models",
+        metadata=_about(
+            "The folder of thing models; while it is not set and there is no such folder, the packaged samples serve."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SecuritySettings:
+    """Who gets in."""
+
+    anonymous: bool = field(
+        default=False,
+        metadata=_about(
+            "Let clients in without a user name, to read and publish; accepted only while both binds are loopback."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSettings:
+    """What one client may take, and what all together may."""
+
+    message_bytes: int = field(
+        default=524_288,
+        metadata=_about(
+            "The longest payload that is read; a longer one is answered 1206.", low=1024, high=_MQTT_LONGEST
+        ),
+    )
+    packet_bytes: int = field(
+        default=1_048_576,
+        metadata=_about(
+            "The longest MQTT packet; a longer one closes the connection. At least message_bytes.",
+            low=1024,
+            high=_MQTT_LONGEST,
+        ),
+    )
+    connect_bytes: int = field(
+        default=16_384,
+        metadata=_about(
+            "The longest CONNECT packet, which anybody may send before being known.", low=256, high=1_048_576
+        ),
+    )
+    connect_seconds: float = field(
+        default=10.0, metadata=_about("Seconds that a new connection may take to send CONNECT.", low=0.1, high=3600)
+    )
+    connections: int = field(
+        default=10_000, metadata=_about("MQTT connections at the same time.", low=1, high=1_000_000)
+    )
+    in_flight: int = field(
+        default=2000,
+        metadata=_about(
+            "Uplinks read and not yet committed, over all connections; at the limit reading stops until some are.",
+            low=1,
+            high=1_000_000,
+        ),
+    )
+    in_flight_bytes: int = field(
+        default=67_108_864,
+        metadata=_about("The same, in bytes of payload: 2000 long messages could be 1 GiB.", low=1024, high=2**40),
+    )
+    subscriptions: int = field(default=200, metadata=_about("Topic filters per connection.", low=1, high=100_000))
+    sub_devices_per_gateway: int = field(
+        default=200,
+        metadata=_about("Sub-devices that one gateway may have online at the same time.", low=1, high=100_000),
+    )
+    max_future_seconds: int = field(
+        default=0,
+        metadata=_about(
+            "Seconds that a point may be ahead of the clock; further ahead it is answered 1206. 0 for no bound.",
+            low=0,
+            high=10_000_000_000,
+        ),
+    )
+    quarantine_rows: int = field(
+        default=10_000, metadata=_about("Rejected messages kept; beyond that the oldest go.", low=1, high=1_000_000_000)
+    )
+    quarantine_bytes: int = field(
+        default=67_108_864,
+        metadata=_about("Bytes of rejected messages kept; beyond that the oldest go.", low=1024, high=2**50),
+    )
+    drain_seconds: float = field(
+        default=10.0,
+        metadata=_about("Seconds that SIGTERM may take to commit and answer what was read.", low=0, high=3600),
+    )
+    outgoing_bytes: int = field(
+        default=4_194_304,
+        metadata=_about(
+            "Bytes waiting for one client that does not read; beyond that it is disconnected.", low=4096, high=2**30
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is written to standard error."""
+
+    level: str = field(
+        default="info",
+        metadata=_about("The least level that is written.", choices=("debug", "info", "warning", "error")),
+    )
+    format: str = field(
+        default="auto",
+        metadata=_about(
+            "One line for people, or one JSON object; auto: human on a terminal.", choices=("auto", "human", "json")
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of one service.
+
+    Attributes:
+        base: the folder where relative paths start: the configuration file's, else the working folder.
+        given: the settings, as `section.key`, that come from a file, the environment or a flag.
+    """
+
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    registry: RegistrySettings = field(default_factory=RegistrySettings)
+    models: ModelsSettings = field(default_factory=ModelsSettings)
+    security: SecuritySettings = field(default_factory=SecuritySettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    base: Path = field(default_factory=Path.cwd)
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what no setting can know alone; raises ConfigError."""
+        for name, bind in (("mqtt.bind", self.mqtt.bind), ("http.bind", self.http.bind)):
+            if self.security.anonymous and not bind.is_loopback:
+                raise ConfigError(
+                    f"security.anonymous = true would let everybody in: it is accepted only on a loopback bind"
+                    f" such as 127.0.0.1, and {name} is {bind}"
+                )
+        if self.limits.packet_bytes < self.limits.message_bytes:
+            raise ConfigError(
+                f"limits.packet_bytes = {self.limits.packet_bytes} must be at least"
+                f" limits.message_bytes = {self.limits.message_bytes}, as a packet holds a message"
+            )
+
+    def registry_file(self) -> Path | None:
+        """The registry file to apply at start, None where none is set."""
+        return self.base / self.registry.file if self.registry.file else None
+
+    def models_folder(self) -> tuple[Path, bool]:
+        """The folder of thing models, and whether it is the packaged samples for want of one."""
+        folder = self.base / self.models.path
+        if "models.path" in self.given or self.models != ModelsSettings() or folder.exists():
+            return folder, False
+        return PACKAGED_MODELS, True
+
+
+class SettingDescription(NamedTuple):
+    """One setting for documents: `default` as it is written in TOML, `allowed` in words."""
+
+    section: str
+    key: str
+    default: str
+    help: str
+    env: str
+    allowed: str
+
+
+class Slot(NamedTuple):
+    """Where one setting lives and what it takes."""
+
+    section: str
+    key: str
+    type: type
+    spec: Field[Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.key}"
+
+    @property
+    def env(self) -> str:
+        return f"{ENVIRONMENT_PREFIX}{self.section}__{self.key}".upper()
+
+    def allowed(self) -> str:
+        """What the setting takes, in words."""
+        rules = self.spec.metadata
+        if rules["choices"]:
+            return "one of " + ", ".join(as_toml(choice) for choice in rules["choices"])
+        if self.type in (int, float):
+            noun = "a whole number" if self.type is int else "a number"
+            return f"{noun} from {rules['low']} to {rules['high']}"
+        if self.type is bool:
+            return "true or false"
+        if self.type is Bind:
+            return "HOST:PORT"
+        return "a text" if rules["empty"] else "a text that is not empty"
+
+
+SECTIONS: Mapping[str, type] = {
+    name: hint for name, hint in get_type_hints(Settings).items() if name not in ("base", "given")
+}
+
+
+def _all_slots() -> Iterator[Slot]:
+    for section, holder in SECTIONS.items():
+        types = get_type_hints(holder)
+        for spec in fields(holder):
+            yield Slot(section, spec.name, types[spec.name], spec)
+
+
+SLOTS: Mapping[str, Slot] = {slot.name: slot for slot in _all_slots()}
+
+
+def describe_settings() -> list[SettingDescription]:
+    """Every setting, in the order of the sample file."""
+    return [
+        SettingDescription(
+            slot.section,
+            slot.key,
+            as_toml(slot.spec.default),
+            slot.spec.metadata["help"],
+            slot.env,
+            slot.allowed(),
+        )
+        for slot in SLOTS.values()
+    ]
+
+
+def as_toml(value: object) -> str:
+    """A text, number or truth value as TOML writes it."""
+    return json.dumps(str(value) if isinstance(value, Bind) else value)

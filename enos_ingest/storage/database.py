@@ -1,0 +1,138 @@
+"""The writer's connection: one commit, and whether it reached the file that people see."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import TypeAlias
+
+from enos_ingest.errors import StorageError
+from enos_ingest.storage import quarantine
+from enos_ingest.storage.group import Entry, SeriesKey, only_points, store, store_points
+from enos_ingest.storage.sqlite import connect_writer
+from enos_ingest.storage.transactions import transaction
+
+__all__ = ["Database"]
+
+BUSY_MS = 250
+"""How long a commit waits for another program's lock before the writer says that it is locked: a changed registry
+takes less, and an operator should read of a forgotten `sqlite3` shell within a second."""
+
+KNOWN_SERIES = 1_000_000
+"""Series whose id is kept in memory, some 300 MB at the most; beyond, they are looked up again."""
+
+CHECK_SECONDS = 1.0
+"""How often the writer looks whether its files are still in place. Whoever deletes them loses all that was ever
+stored, so a second more does not matter; a look at each commit would cost the thread two waits for the GIL."""
+
+_Identity: TypeAlias = tuple[tuple[int, int], ...]
+
+
+class Database:
+    """A database open for writing; used by one thread at a time.
+
+    Raises:
+        StorageError: as `connect_writer`.
+    """
+
+    def __init__(self, path: Path, bounds: quarantine.Bounds) -> None:
+        self.connection = connect_writer(path, busy_ms=BUSY_MS)
+        self.path = path.resolve()
+        self.bounds = bounds
+        self.known: dict[SeriesKey, int] = {}
+        try:
+            with transaction(self.connection):
+                self.usage = quarantine.trim(self.connection, bounds)
+            self._identity = self._files()
+            self._next_check = monotonic() + CHECK_SECONDS
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Write entries in one transaction; when this returns they are on disk, but for those with a `fault`.
+
+        Raises:
+            sqlite3.Error, StorageError, MemoryError: the database cannot commit now; the same may be tried again.
+        """
+        self._write([entry for entry in entries if entry.fault is None])
+        self._check_files()
+
+    def close(self) -> None:
+        """Fold the log into the file, as far as readers let us, and close."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.connection.close()
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        try:
+            if only_points(entries):
+                # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL
+                # three times less, each time as long as the switch interval while the event loop is busy.
+                store_points(self.connection, entries, {})
+                return
+            with transaction(self.connection):
+                found = store(self.connection, entries, self.bounds)
+                usage = self._trim(entries)
+        except Exception as error:
+            if _is_environment(error):
+                raise
+            # One record is at fault, a time beyond 64 bits for instance: find it, keep the others.
+            found, usage = self._write_one_by_one(entries)
+        if len(self.known) + len(found) > KNOWN_SERIES:
+            self.known.clear()
+        self.known.update(found)
+        self.usage = usage
+
+    def _write_one_by_one(self, entries: Sequence[Entry]) -> tuple[dict[SeriesKey, int], quarantine.Usage]:
+        found: dict[SeriesKey, int] = {}
+        with transaction(self.connection):
+            for entry in entries:
+                self.connection.execute("SAVEPOINT entry")
+                try:
+                    found |= store(self.connection, [entry], self.bounds)
+                except Exception as error:
+                    if _is_environment(error):
+                        raise
+                    self.connection.execute("ROLLBACK TO entry")
+                    entry.fail(error)
+                self.connection.execute("RELEASE entry")
+            usage = self._trim(entries)
+        return found, usage
+
+    def _trim(self, entries: Sequence[Entry]) -> quarantine.Usage:
+        if any(entry.record.rejection is not None for entry in entries):
+            return quarantine.trim(self.connection, self.bounds)
+        return self.usage
+
+    def _check_files(self) -> None:
+        # A file that was deleted or replaced stays writable for us, and what is committed to it is lost when we close
+        # it: such a commit must not be answered with 200. Opening the new file is no cure: the -wal file beside it
+        # may hold pages of the old one, which SQLite would write into it.
+        now = monotonic()
+        if now < self._next_check:
+            return
+        if self._files() != self._identity:
+            msg = (
+                f"database {self.path} or its -wal file was moved, deleted or replaced while in use: "
+                "put it back, or restart the service"
+            )
+            raise StorageError(msg)
+        self._next_check = now + CHECK_SECONDS
+
+    def _files(self) -> _Identity:
+        try:
+            found = [Path(f"{self.path}{suffix}").stat() for suffix in ("", "-wal")]
+        except OSError:
+            return ()
+        return tuple((status.st_dev, status.st_ino) for status in found)
+
+
+def _is_environment(error: Exception) -> bool:
+    """Whether the database, not the record, is why a write failed."""
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)):
+        return False
+    return isinstance(error, (sqlite3.DatabaseError, StorageError, MemoryError))

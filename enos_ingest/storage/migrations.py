@@ -1,0 +1,202 @@
+"""The schema, version by version; the version stands in `PRAGMA user_version`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from enos_ingest.errors import NewerDatabaseError, StorageError
+from enos_ingest.storage.transactions import transaction
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "Migration", "migrate", "require_current", "schema_version"]
+
+Migration: TypeAlias = tuple[str, ...]
+"""The statements that lead from one version to the next, run in one transaction."""
+
+APPLICATION_ID = 0x454E4F53
+"""`ENOS` in ASCII, in the file's header: tells our databases from other people's."""
+
+_FIRST: Migration = (
+    # The keys are long and repeat in every point; an integer in their place makes the points a third as large.
+    """
+    CREATE TABLE series (
+        id INTEGER PRIMARY KEY,
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        measurepoint TEXT NOT NULL,
+        UNIQUE (product_key, device_key, measurepoint)
+    ) STRICT
+    """,
+    # `value` is the JSON text: a number column would turn 3.0 into 3 and 9223372036854775807 into 9.2e18.
+    # `origin`: 0 post, 1 resume, 2 integration.
+    """
+    CREATE TABLE points (
+        series INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        value TEXT NOT NULL,
+        quality INTEGER,
+        origin INTEGER NOT NULL,
+        PRIMARY KEY (series, time)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE VIEW measurepoints AS
+    SELECT
+        series.product_key,
+        series.device_key,
+        series.measurepoint,
+        strftime('%Y-%m-%d %H:%M:%f', points.time / 1000.0, 'unixepoch') AS utc,
+        points.time,
+        points.value,
+        points.quality,
+        CASE points.origin WHEN 0 THEN 'post' WHEN 1 THEN 'resume' WHEN 2 THEN 'integration' END AS origin
+    FROM points JOIN series ON series.id = points.series
+    """,
+    # `size` is the payload's length as received, `bytes` what the entry counts against the bound. The payload
+    # comes last: SQLite can then read the other columns without touching its overflow pages.
+    """
+    CREATE TABLE quarantine (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        time INTEGER NOT NULL,
+        topic TEXT NOT NULL,
+        publisher TEXT NOT NULL,
+        code INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        payload BLOB NOT NULL
+    ) STRICT
+    """,
+    # Kept by triggers, so that the sums are right whoever deletes entries, and need no scan.
+    "CREATE TABLE quarantine_usage (entries INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT",
+    "INSERT INTO quarantine_usage VALUES (0, 0)",
+    """
+    CREATE TRIGGER quarantine_added AFTER INSERT ON quarantine BEGIN
+        UPDATE quarantine_usage SET entries = entries + 1, bytes = bytes + new.bytes;
+    END
+    """,
+    """
+    CREATE TRIGGER quarantine_removed AFTER DELETE ON quarantine BEGIN
+        UPDATE quarantine_usage SET entries = entries - 1, bytes = bytes - old.bytes;
+    END
+    """,
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "INSERT INTO meta VALUES ('registry_revision', 0)",
+    """
+    CREATE TABLE products (
+        key TEXT PRIMARY KEY,
+        secret TEXT NOT NULL,
+        model TEXT NOT NULL,
+        dynamic_activation INTEGER NOT NULL,
+        allow_reactivation INTEGER NOT NULL,
+        register INTEGER NOT NULL,
+        require_tls INTEGER NOT NULL,
+        codec TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Deferred: a change of the registry is checked as a whole, at its commit.
+    """
+    CREATE TABLE devices (
+        product_key TEXT NOT NULL REFERENCES products (key) DEFERRABLE INITIALLY DEFERRED,
+        device_key TEXT NOT NULL,
+        secret TEXT NOT NULL,
+        asset_id TEXT NOT NULL,
+        enabled INTEGER NOT NULL,
+        activated INTEGER,
+        PRIMARY KEY (product_key, device_key)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE UNIQUE INDEX devices_asset_id ON devices (asset_id) WHERE asset_id != ''",
+    """
+    CREATE TABLE topology (
+        gateway_product_key TEXT NOT NULL,
+        gateway_device_key TEXT NOT NULL,
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        PRIMARY KEY (gateway_product_key, gateway_device_key, product_key, device_key),
+        FOREIGN KEY (gateway_product_key, gateway_device_key)
+            REFERENCES devices (product_key, device_key) DEFERRABLE INITIALLY DEFERRED,
+        FOREIGN KEY (product_key, device_key)
+            REFERENCES devices (product_key, device_key) DEFERRABLE INITIALLY DEFERRED
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Deleting a device looks here for rows that name it as a sub-device.
+    "CREATE INDEX topology_device ON topology (product_key, device_key)",
+    """
+    CREATE TABLE applications (
+        name TEXT PRIMARY KEY,
+        key TEXT NOT NULL,
+        secret TEXT NOT NULL,
+        api_key_hash TEXT NOT NULL,
+        scopes TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE operators (
+        name TEXT PRIMARY KEY,
+        password_hash TEXT NOT NULL,
+        scopes TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST,)
+"""Append only: the first leads to version 1, and no released one may ever change."""
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the database to the newest version, each step in a transaction of its own.
+
+    Raises:
+        NewerDatabaseError, StorageError: as `schema_version`; nothing is changed then.
+        sqlite3.Error: a step failed; the database stays at the version before it.
+    """
+    while True:
+        with transaction(connection):
+            version = schema_version(connection, path, migrations)
+            if version == len(migrations):
+                return
+            for statement in migrations[version]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def require_current(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Raise `StorageError` unless the database has exactly the newest version; changes nothing."""
+    version = schema_version(connection, path, migrations)
+    if version == 0:
+        msg = f"database {path} is empty: start the service once, or run `registry apply`"
+        raise StorageError(msg)
+    if version < len(migrations):
+        msg = (
+            f"database {path} has schema version {version}, this program needs {len(migrations)}: "
+            "start the service once, it brings the database up to date"
+        )
+        raise StorageError(msg)
+
+
+def schema_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """The version of the database, 0 for an empty one; changes nothing.
+
+    Raises:
+        NewerDatabaseError: it was written by a newer version of this program.
+        StorageError: it belongs to another program.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application_id = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if application_id == APPLICATION_ID:
+        if version > len(migrations):
+            msg = (
+                f"database {path} has schema version {version}, this program knows up to {len(migrations)}: "
+                "use the newer version of enos_ingest that wrote it, or another database"
+            )
+            raise NewerDatabaseError(msg)
+        return version
+    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if application_id != 0 or version != 0 or not empty:
+        msg = f"database {path} belongs to another program: name another file"
+        raise StorageError(msg)
+    return 0

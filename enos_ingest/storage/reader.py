@@ -1,0 +1,147 @@
+"""Points, latest values and rejected messages, read without blocking the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from enos_ingest.outcome import Point
+from enos_ingest.storage.faults import translated
+from enos_ingest.storage.group import ORIGINS
+from enos_ingest.storage.sqlite import connect_reader
+from enos_ingest.storage.store import QuarantineEntry, QuarantineSummary
+
+__all__ = ["LATEST", "POINTS", "SERIES", "SqliteReader"]
+
+_PAGE = 1000
+"""Rows in one read. Each page is a read of its own: an iterator that somebody pauses (`points | less`) would
+otherwise keep SQLite from emptying the write-ahead log, which then grows for as long as the pause lasts."""
+
+_MIN_TIME, _MAX_TIME = -(2**63), 2**63 - 1
+
+SERIES = """
+    SELECT id, measurepoint FROM series
+    WHERE product_key = :product_key AND device_key = :device_key
+    ORDER BY measurepoint
+"""
+
+_ONE_SERIES = """
+    SELECT id, measurepoint FROM series
+    WHERE product_key = :product_key AND device_key = :device_key AND measurepoint = :measurepoint
+"""
+
+POINTS = """
+    SELECT time, value, quality, origin FROM points
+    WHERE series = :series AND time BETWEEN :start AND :end
+    ORDER BY time LIMIT :page
+"""
+
+LATEST = """
+    SELECT time, value, quality, origin FROM points
+    WHERE series = :series
+    ORDER BY time DESC LIMIT 1
+"""
+
+_QUARANTINE = """
+    SELECT id, time, topic, publisher, code, reason, size FROM quarantine
+    WHERE id < :before
+    ORDER BY id DESC LIMIT :page
+"""
+
+
+class SqliteReader:
+    """The `Reader` for SQLite, on a read-only connection of its own; used by one thread at a time.
+
+    What is committed while an iterator runs may or may not be seen by it.
+
+    Raises:
+        StorageError: there is no database, it cannot be read, or its schema is not this program's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = connect_reader(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def points(
+        self,
+        product_key: str,
+        device_key: str,
+        *,
+        measurepoint: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> Iterator[Point]:
+        """Stored points by measurepoint, then time; `start` and `end` are inclusive epoch milliseconds."""
+        first = _MIN_TIME if start is None else max(start, _MIN_TIME)
+        last = _MAX_TIME if end is None else min(end, _MAX_TIME)
+        for series, name in self._series(product_key, device_key, measurepoint):
+            next_time = first
+            while next_time <= last:
+                rows = self._read(POINTS, {"series": series, "start": next_time, "end": last, "page": _PAGE})
+                for row in rows:
+                    yield _point(product_key, device_key, name, row)
+                if len(rows) < _PAGE:
+                    break
+                next_time = rows[-1][0] + 1
+
+    def latest(self, product_key: str, device_key: str, *, measurepoint: str | None = None) -> Iterator[Point]:
+        """The point with the greatest time of each measurement point, found without a scan."""
+        for series, name in self._series(product_key, device_key, measurepoint):
+            for row in self._read(LATEST, {"series": series}):
+                yield _point(product_key, device_key, name, row)
+
+    def quarantine(self, *, limit: int) -> Iterator[QuarantineSummary]:
+        """The newest rejected messages, newest first."""
+        before = _MAX_TIME
+        while limit > 0:
+            rows = self._read(_QUARANTINE, {"before": before, "page": min(limit, _PAGE)})
+            if not rows:
+                return
+            yield from map(QuarantineSummary._make, rows)
+            limit -= len(rows)
+            before = rows[-1][0]
+
+    def quarantine_entry(self, entry_id: int) -> QuarantineEntry | None:
+        """One rejected message, None where there is none of that id."""
+        if not _MIN_TIME <= entry_id <= _MAX_TIME:
+            return None
+        rows = self._read(
+            "SELECT id, time, topic, publisher, code, reason, payload, size FROM quarantine WHERE id = :id",
+            {"id": entry_id},
+        )
+        return QuarantineEntry._make(rows[0]) if rows else None
+
+    def close(self) -> None:
+        """Close the connection; iterators that are not at their end fail then."""
+        self._connection.close()
+
+    def _series(self, product_key: str, device_key: str, measurepoint: str | None) -> list[tuple[int, str]]:
+        device = {"product_key": product_key, "device_key": device_key}
+        if measurepoint is None:
+            return self._read(SERIES, device)
+        return self._read(_ONE_SERIES, {**device, "measurepoint": measurepoint})
+
+    def _read(self, query: str, parameters: dict[str, Any]) -> list[Any]:
+        with translated(self._path):
+            try:
+                return self._connection.execute(query, parameters).fetchall()
+            except UnicodeEncodeError:
+                # A key with a lone surrogate, as a shell hands over bytes that are no UTF-8, names nothing stored.
+                return []
+
+
+def _point(product_key: str, device_key: str, measurepoint: str, row: tuple[int, str, int | None, int]) -> Point:
+    time, value, quality, origin = row
+    return Point(product_key, device_key, measurepoint, time, orjson.loads(value), quality, ORIGINS[origin])

@@ -1,0 +1,269 @@
+"""Products, devices, topology and accounts, read and changed in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import orjson
+
+from enos_ingest.devices.declaration import Change, Declaration, apply_declaration, hash_passwords
+from enos_ingest.devices.directory import Application, Device, Directory, OperatorAccount, Product
+from enos_ingest.protocol.identity import DeviceId
+from enos_ingest.storage.faults import translated
+from enos_ingest.storage.sqlite import connect_reader, connect_writer
+from enos_ingest.storage.transactions import snapshot, transaction
+
+__all__ = ["SqliteRegistry", "load_directory", "open_registry", "revision", "write_directory"]
+
+_Row: TypeAlias = tuple[Any, ...]
+
+
+class SqliteRegistry:
+    """The registry in a database, open for reading and changing; a context manager; used by one thread at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def directory(self) -> Directory:
+        """The registry as it is now."""
+        with translated(self._path):
+            return load_directory(self._connection)
+
+    def revision(self) -> int:
+        """A number that grows with every change of the registry; cheap enough to ask many times a second."""
+        with translated(self._path):
+            return revision(self._connection)
+
+    def apply(self, compute: Callable[[Directory], Directory]) -> tuple[Directory, Directory]:
+        """Change the registry to what `compute` makes of it, nobody else coming between.
+
+        Returns:
+            the registry before and after, both as stored.
+
+        Raises:
+            StorageError: the database cannot be written, or the outcome contradicts itself (a device of a product
+                that is not there, an asset id used twice); nothing is changed then, nor when `compute` raises.
+        """
+        with translated(self._path), transaction(self._connection):
+            old = load_directory(self._connection)
+            new = compute(old)
+            if not _write(self._connection, old, new):
+                return old, old
+            return old, load_directory(self._connection)
+
+    def declare(self, declaration: Declaration, models: Collection[str], *, prune: bool = False) -> list[Change]:
+        """Apply a registry file, and return what that changed.
+
+        Args:
+            models: the modelIds that products may name.
+
+        Raises:
+            RegistryError: every fault of the file; nothing was changed.
+            StorageError: as `apply`.
+        """
+        # Passwords are hashed first: no uplink is committed while a transaction of ours is open.
+        hashed = hash_passwords(declaration, self.directory())
+        changes: list[Change] = []
+
+        def compute(current: Directory) -> Directory:
+            new, changes[:] = apply_declaration(hashed, current, models, prune=prune)
+            return new
+
+        self.apply(compute)
+        return changes
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def open_registry(path: Path, *, read_only: bool = False) -> SqliteRegistry:
+    """Open the registry in the database at `path`; it is made where it is missing, unless `read_only`.
+
+    Raises:
+        StorageError: as `connect_writer`, or `connect_reader`.
+    """
+    return SqliteRegistry(path, connect_reader(path) if read_only else connect_writer(path))
+
+
+def revision(connection: sqlite3.Connection) -> int:
+    """A number that grows with every change of the registry."""
+    return int(connection.execute("SELECT value FROM meta WHERE name = 'registry_revision'").fetchone()[0])
+
+
+def load_directory(connection: sqlite3.Connection) -> Directory:
+    """Everything that is declared, as of one moment."""
+    with snapshot(connection):
+        products = [
+            Product(key, secret, model, bool(dynamic), bool(again), bool(register), bool(tls), codec)
+            for key, secret, model, dynamic, again, register, tls, codec in connection.execute(
+                "SELECT key, secret, model, dynamic_activation, allow_reactivation, register, require_tls, codec "
+                "FROM products ORDER BY key"
+            )
+        ]
+        devices = [
+            Device(DeviceId(product_key, device_key), secret, asset_id, bool(enabled), activated)
+            for product_key, device_key, secret, asset_id, enabled, activated in connection.execute(
+                "SELECT product_key, device_key, secret, asset_id, enabled, activated "
+                "FROM devices ORDER BY product_key, device_key"
+            )
+        ]
+        topology = [
+            (DeviceId(gateway_product_key, gateway_device_key), DeviceId(product_key, device_key))
+            for gateway_product_key, gateway_device_key, product_key, device_key in connection.execute(
+                "SELECT gateway_product_key, gateway_device_key, product_key, device_key FROM topology"
+            )
+        ]
+        applications = [
+            Application(name, key, secret, api_key_hash, _scopes(scopes))
+            for name, key, secret, api_key_hash, scopes in connection.execute(
+                "SELECT name, key, secret, api_key_hash, scopes FROM applications ORDER BY name"
+            )
+        ]
+        operators = [
+            OperatorAccount(name, password_hash, _scopes(scopes))
+            for name, password_hash, scopes in connection.execute(
+                "SELECT name, password_hash, scopes FROM operators ORDER BY name"
+            )
+        ]
+    return Directory(products, devices, topology, applications, operators)
+
+
+def write_directory(connection: sqlite3.Connection, old: Directory, new: Directory) -> None:
+    """Store the differences between `old`, which is stored, and `new`, in one transaction.
+
+    The revision grows if there are any. A device that stays keeps its stored `activated`, whatever `new` says: the
+    writer may have set it since. A device that goes leaves its points behind: they are history, not registry.
+
+    Raises:
+        sqlite3.Error: nothing was changed.
+    """
+    with transaction(connection):
+        _write(connection, old, new)
+
+
+def _write(connection: sqlite3.Connection, old: Directory, new: Directory) -> bool:
+    """Store the differences; returns whether there were any."""
+    before = connection.total_changes
+    _write_products(connection, old.products, new.products)
+    _write_devices(connection, old.devices, new.devices)
+    _write_topology(connection, _pairs(old), _pairs(new))
+    _write_applications(connection, old.applications, new.applications)
+    _write_operators(connection, old.operators, new.operators)
+    changed = connection.total_changes != before
+    if changed:
+        connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'registry_revision'")
+    return changed
+
+
+def _write_products(connection: sqlite3.Connection, old: Mapping[str, Product], new: Mapping[str, Product]) -> None:
+    connection.executemany("DELETE FROM products WHERE key = ?", _gone(old, new))
+    connection.executemany(
+        "INSERT INTO products VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+        "secret = excluded.secret, model = excluded.model, dynamic_activation = excluded.dynamic_activation, "
+        "allow_reactivation = excluded.allow_reactivation, register = excluded.register, "
+        "require_tls = excluded.require_tls, codec = excluded.codec",
+        [
+            (
+                row.key,
+                row.secret,
+                row.model,
+                row.dynamic_activation,
+                row.allow_reactivation,
+                row.register,
+                row.require_tls,
+                row.codec,
+            )
+            for row in _changed(old, new)
+        ],
+    )
+
+
+def _write_devices(
+    connection: sqlite3.Connection, old: Mapping[DeviceId, Device], new: Mapping[DeviceId, Device]
+) -> None:
+    connection.executemany("DELETE FROM devices WHERE product_key = ? AND device_key = ?", old.keys() - new.keys())
+    changed = [row for row in _changed(old, new) if not _same_but_activated(old.get(row.id), row)]
+    # Asset ids are unique at every moment, so two devices can only swap theirs if both let go first.
+    connection.executemany(
+        "UPDATE devices SET asset_id = '' WHERE product_key = ? AND device_key = ?",
+        [row.id for row in changed if row.id in old and old[row.id].asset_id != row.asset_id],
+    )
+    connection.executemany(
+        "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (product_key, device_key) DO UPDATE SET "
+        "secret = excluded.secret, asset_id = excluded.asset_id, enabled = excluded.enabled",
+        [(*row.id, row.secret, row.asset_id, row.enabled, row.activated) for row in changed],
+    )
+
+
+def _write_topology(
+    connection: sqlite3.Connection, old: set[tuple[DeviceId, DeviceId]], new: set[tuple[DeviceId, DeviceId]]
+) -> None:
+    connection.executemany(
+        "DELETE FROM topology WHERE gateway_product_key = ? AND gateway_device_key = ? "
+        "AND product_key = ? AND device_key = ?",
+        [(*gateway, *device) for gateway, device in old - new],
+    )
+    connection.executemany(
+        "INSERT INTO topology VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [(*gateway, *device) for gateway, device in new - old],
+    )
+
+
+def _write_applications(
+    connection: sqlite3.Connection, old: Mapping[str, Application], new: Mapping[str, Application]
+) -> None:
+    connection.executemany("DELETE FROM applications WHERE name = ?", _gone(old, new))
+    connection.executemany(
+        "INSERT INTO applications VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET key = excluded.key, "
+        "secret = excluded.secret, api_key_hash = excluded.api_key_hash, scopes = excluded.scopes",
+        [(row.name, row.key, row.secret, row.api_key_hash, _scopes_text(row.scopes)) for row in _changed(old, new)],
+    )
+
+
+def _write_operators(
+    connection: sqlite3.Connection, old: Mapping[str, OperatorAccount], new: Mapping[str, OperatorAccount]
+) -> None:
+    connection.executemany("DELETE FROM operators WHERE name = ?", _gone(old, new))
+    connection.executemany(
+        "INSERT INTO operators VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+        "password_hash = excluded.password_hash, scopes = excluded.scopes",
+        [(row.name, row.password_hash, _scopes_text(row.scopes)) for row in _changed(old, new)],
+    )
+
+
+def _gone(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[_Row]:
+    return [(key,) for key in old.keys() - new.keys()]
+
+
+def _changed(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> Iterable[Any]:
+    return [row for key, row in new.items() if old.get(key) != row]
+
+
+def _same_but_activated(old: Device | None, new: Device) -> bool:
+    return old is not None and (old.secret, old.asset_id, old.enabled) == (new.secret, new.asset_id, new.enabled)
+
+
+def _pairs(directory: Directory) -> set[tuple[DeviceId, DeviceId]]:
+    return {(gateway, device) for gateway, devices in directory.topology.items() for device in devices}
+
+
+def _scopes(text: str) -> frozenset[str]:
+    return frozenset(orjson.loads(text))
+
+
+def _scopes_text(scopes: frozenset[str]) -> str:
+    return orjson.dumps(sorted(scopes)).decode()

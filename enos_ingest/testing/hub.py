@@ -1,0 +1,230 @@
+"""The hub in a thread of this process, on free ports, with its files in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from enos_ingest.config import load_settings
+from enos_ingest.devices.declaration import (
+    Declaration,
+    check_declaration,
+    parse_declaration,
+    read_declaration,
+)
+from enos_ingest.devices.directory import Directory
+from enos_ingest.models.catalogue import Catalogue
+from enos_ingest.outcome import Point
+from enos_ingest.protocol.credentials import Credentials, make_credentials
+from enos_ingest.protocol.identity import CHANNEL_DEVICE_KEY, Channel, DeviceId, Publisher
+from enos_ingest.service import Service
+from enos_ingest.settings import PACKAGED_MODELS, Settings, as_toml
+from enos_ingest.storage.reader import SqliteReader
+from enos_ingest.storage.registry import open_registry
+from enos_ingest.storage.store import QuarantineEntry
+from enos_ingest.testing.client import TestClient
+
+__all__ = ["Hub", "run_hub"]
+
+_ALL = 10**6
+_SECONDS = 10.0
+"""How long anything may take that a test waits for."""
+_LOOK_SECONDS = 0.01
+
+
+@contextlib.contextmanager
+def run_hub(
+    *,
+    registry: str | Path | Mapping[str, Any] = "",
+    models: str | Path | Iterable[Path | Mapping[str, Any]] | None = None,
+    settings: Mapping[str, object] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Hub]:
+    """Run a hub until the block ends.
+
+    Args:
+        registry: a registry file's TOML text, its path, or the same as a dict.
+        models: a folder of thing models, or the models themselves, as paths or dicts; None for the packaged samples.
+        settings: any settings, such as `{"limits.in_flight": 10, "security.anonymous": True}`.
+        folder: where the database goes, so that a second hub can find what the first stored; by default a
+            temporary folder that is removed at the end.
+
+    Raises:
+        EnosIngestError: what would keep the service from starting.
+    """
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enos-ingest-")))
+        overrides = {
+            "mqtt.bind": "127.0.0.1:0",
+            "http.bind": "127.0.0.1:0",
+            "storage.url": f"sqlite:///{folder / 'enos-ingest.db'}",
+            "models.path": str(_models_folder(models, folder)),
+            **{name: value if isinstance(value, str) else as_toml(value) for name, value in (settings or {}).items()},
+        }
+        hub = Hub(load_settings(None, {}, overrides))
+        hub.apply(registry)
+        hub.start()
+        stack.callback(hub.stop)
+        yield hub
+
+
+class Hub:
+    """A running hub; made by `run_hub`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._service: Service
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def host(self) -> str:
+        """Where MQTT is served."""
+        return self._service.mqtt_address.host
+
+    @property
+    def port(self) -> int:
+        """Where MQTT is served."""
+        return self._service.mqtt_address.port
+
+    @property
+    def http_url(self) -> str:
+        """The start of HTTP addresses, such as `http://127.0.0.1:8080`."""
+        return f"http://{self._service.http_address}"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.settings.base / self.settings.storage.url.removeprefix("sqlite:///")
+
+    @property
+    def directory(self) -> Directory:
+        """The registry as the running hub sees it."""
+        return self._service.directory()
+
+    def start(self) -> None:
+        """Start in a thread; returns when clients can connect, raises what keeps the hub from starting."""
+        started = threading.Event()
+        self._failure = None
+        self._thread = threading.Thread(target=self._run, args=(started,), name="enos-ingest hub", daemon=True)
+        self._thread.start()
+        started.wait()
+        self._raise_failure()
+
+    def stop(self) -> None:
+        """Drain and stop, as SIGTERM does; does nothing when it has been stopped."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        thread.join()
+        self._raise_failure()
+
+    def apply(self, registry: str | Path | Mapping[str, Any], *, prune: bool = False) -> None:
+        """Declare what a registry file would; returns when a running hub has taken it up, within a second."""
+        declaration = _declaration(registry)
+        models = {item.model.model_id for item in Catalogue.load(self.settings.models_folder()[0]).models()}
+        in_force = self.directory if self._thread is not None else None
+        with open_registry(self.database) as opened:
+            changes = opened.declare(declaration, models, prune=prune)
+        if in_force is None or not changes:
+            return
+        deadline = time.monotonic() + _SECONDS
+        while self.directory is in_force:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the hub does not take the changed registry up")
+            time.sleep(_LOOK_SECONDS)  # the hub, in its own thread, tells nobody that it has looked
+
+    def credentials(self, client: str) -> Credentials:
+        """What `PRODUCT/DEVICE`, or `PRODUCT/%channel%`, puts into CONNECT."""
+        with open_registry(self.database, read_only=True) as opened:
+            directory = opened.directory()
+        product_key, _, device_key = client.partition("/")
+        publisher: Publisher
+        if device_key == CHANNEL_DEVICE_KEY:
+            publisher, secret = Channel(product_key), directory.products[product_key].secret
+        else:
+            publisher = DeviceId(product_key, device_key)
+            secret = directory.devices[publisher].secret
+        return make_credentials(publisher, secret, time.time_ns() // 1_000_000)
+
+    def connect(self, client: str) -> TestClient:
+        """Connect as `PRODUCT/DEVICE`, or as the channel `PRODUCT/%channel%`; disconnect it, or use `with`."""
+        return TestClient(self.host, self.port, self.credentials(client), client)
+
+    def connect_operator(self, name: str = "", password: str = "") -> TestClient:
+        """Connect as an operator; without a name as an anonymous one."""
+        return TestClient(self.host, self.port, Credentials("", name, password), "")
+
+    def points(self, device: str, *, latest: bool = False) -> list[Point]:
+        """The stored points of `PRODUCT/DEVICE`, by measurement point and time."""
+        product_key, _, device_key = device.partition("/")
+        with SqliteReader(self.database) as reader:
+            read = reader.latest if latest else reader.points
+            return list(read(product_key, device_key))
+
+    def quarantine(self) -> list[QuarantineEntry]:
+        """Everything in quarantine, oldest first."""
+        with SqliteReader(self.database) as reader:
+            entries = (reader.quarantine_entry(row.id) for row in reader.quarantine(limit=_ALL))
+            return [entry for entry in entries if entry is not None][::-1]
+
+    def _raise_failure(self) -> None:
+        """Raise what ended the thread; it has nothing left to do then."""
+        if self._failure is not None:
+            if self._thread is not None:
+                self._thread.join()
+            raise self._failure
+
+    def _run(self, started: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that started this one
+            self._failure = error
+        finally:
+            started.set()
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._service = Service(self.settings)
+        await self._service.start()
+        started.set()
+        await self._stop.wait()
+        await self._service.stop()
+
+
+def _models_folder(models: str | Path | Iterable[Path | Mapping[str, Any]] | None, folder: Path) -> Path:
+    if models is None:
+        return PACKAGED_MODELS
+    if isinstance(models, str | Path):
+        return Path(models).absolute()
+    target = folder / "models"
+    target.mkdir(exist_ok=True)
+    for old in target.glob("*.json"):  # of an earlier hub in this folder
+        old.unlink()
+    for index, model in enumerate(models):
+        content = model.read_bytes() if isinstance(model, Path) else orjson.dumps(model)
+        (target / f"{index}.json").write_bytes(content)
+    return target
+
+
+def _declaration(registry: str | Path | Mapping[str, Any]) -> Declaration:
+    match registry:
+        case Path():
+            return read_declaration(registry)
+        case str():
+            return parse_declaration(registry, "registry")
+        case _:
+            return check_declaration(dict(registry), "registry")

@@ -1,0 +1,196 @@
+"""Reports of measurement points: resume, resume/batch and the integration channel's post.
+
+All three follow one table of checks; the first fault that occurs answers for the whole message. The envelope is
+checked before a handler is called; then items are taken in order, each through all checks before the next:
+
+    the device is known to the channel's product               1257 (1206 without a device key)
+    the publisher may speak for the topic's device, and
+    the item's device is the topic's or the publisher's sub    1212
+    a device that belongs to a gateway is online               1212, waived by allowOfflineSubDevice
+    each point is in the thing model and its value matches     1204, waived by skipInvalidMeasurepoints
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from enos_ingest.errors import SchemaError, format_path
+from enos_ingest.models.validator import CompiledModel
+from enos_ingest.outcome import Point
+from enos_ingest.protocol.codes import Code
+from enos_ingest.protocol.identity import Channel, DeviceId
+from enos_ingest.protocol.messages import is_set, parse_flag, parse_time
+from enos_ingest.protocol.topics import Family
+from enos_ingest.uplinks.route import Accepted, FaultCodes, Refusal, Request, Route, World
+
+__all__ = ["ROUTES", "post_integration", "resume", "resume_batch"]
+
+Path = tuple[str | int, ...]
+
+_REASONS = 20
+"""How many skipped points are explained, some milliseconds each at the worst; the payload beside it has them all."""
+
+_CODES = FaultCodes(*[Code.DATA_FORMAT_ERROR] * 4)
+"""These topics know one code for everything that is no such request."""
+
+
+def resume(request: Request, world: World) -> Accepted:
+    """`/sys/{productKey}/{deviceKey}/thing/measurepoint/resume`: one device, one time."""
+    accepted = Accepted()
+    _check_times([(("params",), request.document["params"])], request, world)
+    device = _topic_device(request, world)
+    _take_item(request.document["params"], ("params",), device, request, world, accepted)
+    return accepted
+
+
+def resume_batch(request: Request, world: World) -> Accepted:
+    """`.../resume/batch`: several devices or times, with the flags of the batch topics."""
+    accepted = Accepted()
+    items = _items(request)
+    _check_times(items, request, world)
+    topic_device = _topic_device(request, world)
+    allow_offline = parse_flag(request.document.get("allowOfflineSubDevice"))
+    skip_invalid = parse_flag(request.document.get("skipInvalidMeasurepoints"))
+    for path, item in items:
+        device = _item_device(item, path, topic_device, request, world)
+        _take_item(item, path, device, request, world, accepted, allow_offline=allow_offline, skip_invalid=skip_invalid)
+    return accepted
+
+
+def post_integration(request: Request, world: World) -> Accepted:
+    """`/sys/{productKey}/integration/measurepoint/post`: a third party's data, presence does not count."""
+    accepted = Accepted()
+    items = _items(request)
+    _check_times(items, request, world)
+    product_key = request.topic.owner.product_key
+    if request.publisher != request.topic.owner or not isinstance(request.publisher, Channel):
+        raise Refusal(Code.NO_SUB_DEVICE_PERMISSION, f"{request.publisher} is not the channel of {product_key}")
+    for path, item in items:
+        device_key = item.get("deviceKey")
+        if not is_set(device_key):
+            raise _fault(Code.DATA_FORMAT_ERROR, (*path, "deviceKey"), "missing")
+        device = DeviceId(product_key, device_key)
+        if device not in world.directory.devices:
+            raise _fault(Code.DEVICE_NOT_FOUND, (*path, "deviceKey"), f"device {device} not found")
+        _take_item(item, path, device, request, world, accepted, origin="integration", allow_offline=True)
+    return accepted
+
+
+ROUTES = (
+    Route(Family.DEVICE, "thing/measurepoint/resume", "measurepoint-resume", _CODES, resume),
+    Route(Family.DEVICE, "thing/measurepoint/resume/batch", "measurepoint-resume-batch", _CODES, resume_batch),
+    Route(Family.INTEGRATION, "measurepoint/post", "integration-measurepoint-post", _CODES, post_integration),
+)
+
+
+def _items(request: Request) -> list[tuple[Path, dict[str, Any]]]:
+    return [(("params", index), item) for index, item in enumerate(request.document["params"])]
+
+
+def _check_times(items: list[tuple[Path, dict[str, Any]]], request: Request, world: World) -> None:
+    """Refuse times too far in the future, where a bound is set; a matter of format, so the whole message's."""
+    if not world.max_future_seconds:
+        return
+    latest = request.received + world.max_future_seconds * 1000
+    for path, item in items:
+        if parse_time(item.get("time"), request.received) > latest:
+            what = f"more than {world.max_future_seconds:g} seconds in the future"
+            raise _fault(Code.DATA_FORMAT_ERROR, (*path, "time"), what)
+
+
+def _topic_device(request: Request, world: World) -> DeviceId:
+    """The device of the topic, once it is clear that the publisher may speak for it."""
+    owner, publisher = request.topic.owner, request.publisher
+    # The route's family says that a device owns the topic; a channel may still have published to it.
+    if (
+        not isinstance(owner, DeviceId)
+        or not isinstance(publisher, DeviceId)
+        or not world.directory.may_represent(publisher, owner)
+    ):
+        raise Refusal(Code.NO_SUB_DEVICE_PERMISSION, f"{publisher} may not report for {owner}")
+    if owner not in world.directory.devices:
+        raise Refusal(Code.NO_SUB_DEVICE_PERMISSION, f"device {owner} is not registered")
+    return owner
+
+
+def _item_device(item: dict[str, Any], path: Path, topic_device: DeviceId, request: Request, world: World) -> DeviceId:
+    """The device of a batch item; a key that is absent or "" is the topic's, each on its own."""
+    product_key, device_key = item.get("productKey"), item.get("deviceKey")
+    device = DeviceId(
+        product_key if is_set(product_key) else topic_device.product_key,
+        device_key if is_set(device_key) else topic_device.device_key,
+    )
+    if device != topic_device and device not in world.directory.sub_devices(request.publisher):  # type: ignore[arg-type]
+        raise _fault(Code.NO_SUB_DEVICE_PERMISSION, path, f"{device} is not a sub-device of {request.publisher}")
+    return device
+
+
+def _take_item(
+    item: dict[str, Any],
+    path: Path,
+    device: DeviceId,
+    request: Request,
+    world: World,
+    accepted: Accepted,
+    *,
+    origin: str = "resume",
+    allow_offline: bool = False,
+    skip_invalid: bool = False,
+) -> None:
+    """Check one item and add its points to `accepted`."""
+    if not allow_offline:
+        _check_online(device, path, request, world)
+    model = _model(device, path, world)
+    measurepoints, time = item["measurepoints"], parse_time(item.get("time"), request.received)
+    if not model.is_valid(measurepoints):
+        if not skip_invalid:
+            try:
+                model.check(measurepoints, (*path, "measurepoints"))
+            except SchemaError as fault:
+                raise Refusal(Code.MODEL_VALIDATE_FAILED, str(fault)) from None
+        measurepoints = _valid_points(measurepoints, (*path, "measurepoints"), model, accepted)
+    for identifier, sent in measurepoints.items():
+        value, quality = model.split(identifier, sent)
+        accepted.points.append(Point(device.product_key, device.device_key, identifier, time, value, quality, origin))
+
+
+def _check_online(device: DeviceId, path: Path, request: Request, world: World) -> None:
+    """A device that belongs to a gateway must be online: through the gateway that speaks, or at all for itself."""
+    if not world.directory.gateways(device):
+        return
+    publisher = request.publisher
+    if publisher == device:
+        online = world.presence.is_online(device)
+    else:
+        online = isinstance(publisher, DeviceId) and world.presence.is_online_through(publisher, device)
+    if not online:
+        raise _fault(Code.NO_SUB_DEVICE_PERMISSION, path, f"{device} is offline")
+
+
+def _model(device: DeviceId, path: Path, world: World) -> CompiledModel:
+    product = world.directory.products.get(device.product_key)
+    model_id = product.model if product else ""
+    model = world.models.get(model_id) if model_id else None
+    if model is None:
+        what = f"thing model {model_id} is not loaded" if model_id else "has no thing model"
+        raise _fault(Code.MODEL_VALIDATE_FAILED, path, f"product {device.product_key}: {what}")
+    return model
+
+
+def _valid_points(
+    measurepoints: dict[str, Any], path: Path, model: CompiledModel, accepted: Accepted
+) -> dict[str, Any]:
+    """The points that match the model; the others are counted, and the first few explained, in `accepted`."""
+    valid: dict[str, Any] = {}
+    for identifier, value in measurepoints.items():
+        if model.is_valid({identifier: value}):
+            valid[identifier] = value
+            continue
+        accepted.skipped += 1
+        if len(accepted.reasons) < _REASONS:
+            accepted.reasons.append(str(model.point_fault(identifier, value, path)))
+    return valid
+
+
+def _fault(code: Code, path: Path, what: str) -> Refusal:
+    return Refusal(code, f"{format_path(path)}: {what}")

@@ -1,0 +1,105 @@
+"""What a route is: a topic, a schema, the codes of its faults, a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from enos_ingest.devices.directory import Directory
+from enos_ingest.devices.presence import Presence
+from enos_ingest.models.validator import CompiledModel
+from enos_ingest.outcome import Point
+from enos_ingest.protocol.codes import Code
+from enos_ingest.protocol.identity import DeviceId, Publisher
+from enos_ingest.protocol.topics import Family, Topic
+from enos_ingest.schema import Schema, load_schema
+
+__all__ = ["Accepted", "FaultCodes", "ModelSource", "Refusal", "Request", "Route", "World"]
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not an error
+    """A request is declined: the code and the words of the reply."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class FaultCodes:
+    """Which code answers a payload that is empty, no JSON, of another method, of a wrong shape."""
+
+    empty: Code
+    unreadable: Code
+    method: Code
+    shape: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose envelope has been checked; `received` is epoch milliseconds."""
+
+    topic: Topic
+    publisher: Publisher
+    document: dict[str, Any]
+    received: int
+
+
+class ModelSource(Protocol):
+    """Where thing models are looked up by modelId."""
+
+    def get(self, model_id: str) -> CompiledModel | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a handler may look at, and the presence that a login changes."""
+
+    directory: Directory
+    models: ModelSource
+    presence: Presence
+    max_future_seconds: float
+    sub_devices_per_gateway: int
+
+
+@dataclass(slots=True)
+class Accepted:
+    """What a handler grants: points to store, and what goes into the reply beside code 200.
+
+    `skipped` counts the points that `skipInvalidMeasurepoints` left out; `reasons` says why, of the first few.
+    """
+
+    points: list[Point] = field(default_factory=list)
+    skipped: int = 0
+    reasons: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    activated: DeviceId | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """One kind of request.
+
+    Args:
+        family, action: the topic, see `protocol.topics`.
+        envelope: the name of its JSON Schema below `schemas/envelopes/`.
+        codes: what answers a payload that is no such request.
+        handle: grants the request, or raises `Refusal`.
+    """
+
+    family: Family
+    action: str
+    envelope: str
+    codes: FaultCodes
+    handle: Callable[[Request, World], Accepted]
+    schema: Schema = field(init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What metrics call it."""
+        return f"integration/{self.action}" if self.family is Family.INTEGRATION else self.action
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", Schema(load_schema(f"envelopes/{self.envelope}")))

@@ -1,0 +1,88 @@
+"""Login and logout of sub-devices, `/ext/session/{productKey}/{deviceKey}/combine/...` on the gateway's topics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from enos_ingest.protocol.codes import Code
+from enos_ingest.protocol.credentials import verify
+from enos_ingest.protocol.identity import DeviceId
+from enos_ingest.protocol.topics import Family
+from enos_ingest.uplinks.route import Accepted, FaultCodes, Refusal, Request, Route, World
+
+__all__ = ["ROUTES", "login", "logout"]
+
+_CODES = FaultCodes(
+    empty=Code.PAYLOAD_EMPTY,
+    unreadable=Code.PAYLOAD_FORMAT_ERROR,
+    method=Code.METHODS_NOT_CONSISTENT,
+    shape=Code.PAYLOAD_FORMAT_ERROR,
+)
+
+_VIA_DEVICE_SECRET = "2"  # noqa: S105 - the number of a mode
+
+
+def login(request: Request, world: World) -> Accepted:
+    """Take a sub-device online through the gateway that asks.
+
+    The reply's data names the keys, which the C SDK insists on, and the assetId, which the Java SDK does.
+    """
+    gateway = _gateway(request)
+    params = request.document["params"]
+    sub_device = DeviceId(params["productKey"], params["deviceKey"])
+    device = world.directory.devices.get(sub_device)
+    if device is None:
+        raise Refusal(Code.DEVICE_NOT_EXISTED, f"device {sub_device} is not registered")
+    if sub_device not in world.directory.sub_devices(gateway):
+        raise Refusal(Code.NOT_IN_TOPOLOGY, f"{sub_device} is not a sub-device of {gateway}")
+    if not device.enabled:
+        raise Refusal(Code.DEVICE_DISABLED, f"device {sub_device} is disabled")
+    if _text(params.get("secureMode") or _VIA_DEVICE_SECRET) != _VIA_DEVICE_SECRET:
+        raise Refusal(Code.ACTIVATION_NOT_ALLOWED, f"device {sub_device} must log in with its own secret")
+    if not verify(
+        device.secret,
+        params["clientId"],
+        sub_device,
+        _text(params["timestamp"]),
+        params.get("signMethod") or "",
+        params["sign"],
+    ):
+        raise Refusal(Code.SIGN_CHECK_FAILED, f"the signature of {sub_device} does not match")
+    online = world.presence.sub_devices(gateway)
+    if sub_device not in online and len(online) >= world.sub_devices_per_gateway:
+        raise Refusal(Code.TOO_MANY_REQUESTS, f"{gateway} has {len(online)} sub-devices online, more are not allowed")
+    world.presence.login(gateway, sub_device)
+    first = device.activated is None and world.presence.is_first_login(sub_device)
+    data = {**_keys(sub_device), "assetId": device.asset_id}
+    return Accepted(data=data, activated=sub_device if first else None)
+
+
+def logout(request: Request, world: World) -> Accepted:
+    """Take a sub-device offline; one that is not online, or not known, is answered 200 all the same."""
+    params = request.document["params"]
+    sub_device = DeviceId(params["productKey"], params["deviceKey"])
+    world.presence.logout(_gateway(request), sub_device)
+    return Accepted(data=_keys(sub_device))
+
+
+ROUTES = (
+    Route(Family.SESSION, "combine/login", "combine-login", _CODES, login),
+    Route(Family.SESSION, "combine/logout", "combine-logout", _CODES, logout),
+)
+
+
+def _gateway(request: Request) -> DeviceId:
+    """The gateway that asks; its session topics are nobody else's."""
+    gateway = request.publisher
+    if gateway != request.topic.owner or not isinstance(gateway, DeviceId):
+        raise Refusal(Code.NO_WRITE_PERMISSION, f"{gateway} may not use the session topics of {request.topic.owner}")
+    return gateway
+
+
+def _keys(device: DeviceId) -> dict[str, Any]:
+    return {"productKey": device.product_key, "deviceKey": device.device_key}
+
+
+def _text(value: str | float) -> str:
+    """A timestamp or mode as it was signed: the Node.js SDK sends numbers, the others strings."""
+    return value if isinstance(value, str) else str(value)

@@ -1,0 +1,142 @@
+"""Who is online: sequences of connects, logins, logouts and disconnects against a model that is easy to trust."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from enos_ingest.devices.directory import Device, Directory, Product
+from enos_ingest.devices.presence import Presence
+from enos_ingest.protocol.identity import DeviceId
+
+DEVICES = [DeviceId("P", key) for key in ("gw1", "gw2", "sub1", "sub2")]
+GW1, GW2, SUB1, SUB2 = DEVICES
+
+devices = st.sampled_from(DEVICES)
+
+
+class PresenceMachine(RuleBasedStateMachine):
+    """The model: how often each device is connected, and through whom each sub-device last logged in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.presence = Presence()
+        self.connections: Counter[DeviceId] = Counter()
+        self.login_by: dict[DeviceId, DeviceId] = {}
+        self.seen: set[DeviceId] = set()
+
+    @rule(device=devices)
+    def connect(self, device: DeviceId) -> None:
+        """Any device may connect, as often as it likes."""
+        self.presence.connect(device)
+        self.connections[device] += 1
+
+    @precondition(lambda self: +self.connections)
+    @rule(data=st.data())
+    def disconnect(self, data: st.DataObject) -> None:
+        """The last connection takes the sub-devices along, and says which."""
+        device = data.draw(st.sampled_from(sorted(+self.connections)))
+        self.connections[device] -= 1
+        gone = set()
+        if not self.connections[device]:
+            gone = {sub_device for sub_device, gateway in self.login_by.items() if gateway == device}
+            self.login_by = {sub: gateway for sub, gateway in self.login_by.items() if gateway != device}
+        assert self.presence.disconnect(device) == gone
+
+    @rule(gateway=devices, sub_device=devices)
+    def login(self, gateway: DeviceId, sub_device: DeviceId) -> None:
+        """The newest login wins."""
+        self.presence.login(gateway, sub_device)
+        self.login_by[sub_device] = gateway
+
+    @rule(gateway=devices, sub_device=devices)
+    def logout(self, gateway: DeviceId, sub_device: DeviceId) -> None:
+        """Only the gateway of the last login can log a sub-device out."""
+        was_online = self.login_by.get(sub_device) == gateway
+        assert self.presence.logout(gateway, sub_device) == was_online
+        if was_online:
+            del self.login_by[sub_device]
+
+    @rule(device=devices)
+    def first_login(self, device: DeviceId) -> None:
+        """True once a device."""
+        assert self.presence.is_first_login(device) == (device not in self.seen)
+        self.seen.add(device)
+
+    @invariant()
+    def agrees(self) -> None:
+        """Whatever is asked has the same answer."""
+        online = (+self.connections).keys() | self.login_by.keys()
+        assert self.presence.online == len(online)
+        for device in DEVICES:
+            assert self.presence.is_online(device) == (device in online)
+            subs = {sub for sub, gateway in self.login_by.items() if gateway == device}
+            assert self.presence.sub_devices(device) == subs
+            for sub in DEVICES:
+                assert self.presence.is_online_through(device, sub) == (sub in subs)
+
+
+TestPresenceMachine = PresenceMachine.TestCase
+
+
+def test_nobody_is_online_at_start() -> None:
+    """Nothing is known of the time before."""
+    presence = Presence()
+    assert presence.online == 0
+    assert not presence.is_online(GW1)
+
+
+def test_the_newest_login_wins_over_another_gateway() -> None:
+    """The end of the first gateway's connection then changes nothing."""
+    presence = Presence()
+    for gateway in (GW1, GW2):
+        presence.connect(gateway)
+        presence.login(gateway, SUB1)
+    assert presence.is_online_through(GW2, SUB1)
+    assert not presence.is_online_through(GW1, SUB1)
+    assert not presence.logout(GW1, SUB1)
+    assert presence.disconnect(GW1) == frozenset()
+    assert presence.is_online(SUB1)
+    assert presence.disconnect(GW2) == {SUB1}
+    assert presence.online == 0
+
+
+def test_a_sub_device_with_its_own_connection_stays_online() -> None:
+    """Its gateway's end takes only the login away."""
+    presence = Presence()
+    presence.connect(GW1)
+    presence.connect(SUB2)
+    presence.login(GW1, SUB2)
+    assert presence.online == 2
+    assert presence.disconnect(GW1) == {SUB2}
+    assert presence.is_online(SUB2)
+    assert not presence.is_online_through(GW1, SUB2)
+
+
+def test_sub_devices_that_the_registry_no_longer_lets_in_go_offline() -> None:
+    """Removed, disabled, or moved from their gateway; they are named, all others stay."""
+    keys = ["kept", "removed", "disabled", "moved"]
+    kept, removed, disabled, moved = subs = [DeviceId("P", key) for key in keys]
+    presence = Presence()
+    presence.connect(GW1)
+    for sub in subs:
+        presence.login(GW1, sub)
+    rows = [Device(GW1), Device(GW2), Device(kept), Device(disabled, enabled=False), Device(moved)]
+    directory = Directory([Product("P")], rows, [(GW1, kept), (GW1, disabled), (GW2, moved)])
+    assert presence.forget_strangers(directory) == {removed, disabled, moved}
+    assert presence.sub_devices(GW1) == {kept}
+    assert presence.online == 2
+    assert presence.forget_strangers(directory) == frozenset()
+
+
+def test_a_device_that_was_removed_may_log_in_for_the_first_time_again() -> None:
+    """It is another device of the same name."""
+    presence = Presence()
+    there, gone = Directory([Product("P")], [Device(GW1)]), Directory([Product("P")])
+    assert presence.is_first_login(GW1)
+    presence.forget_strangers(there)
+    assert not presence.is_first_login(GW1)
+    presence.forget_strangers(gone)
+    assert presence.is_first_login(GW1)

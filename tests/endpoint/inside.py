@@ -1,0 +1,107 @@
+"""The parts of a hub that runs in this process, for what cannot be seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from enos_ingest.broker import EmbeddedBroker
+    from enos_ingest.devices.presence import Presence
+    from enos_ingest.endpoint.listener import MqttListener
+    from enos_ingest.endpoint.relay import Relay
+    from enos_ingest.intake import Intake
+    from enos_ingest.service import Service
+    from enos_ingest.storage.store import WriterStats
+    from enos_ingest.subscriber import Subscriber
+    from enos_ingest.testing.hub import Hub
+
+__all__ = [
+    "accepted",
+    "broker",
+    "connections",
+    "intake",
+    "listener",
+    "online",
+    "presence",
+    "reasons",
+    "relays",
+    "run_inside",
+    "sessions",
+    "store",
+    "subscriber",
+]
+
+
+def listener(hub: Hub) -> MqttListener:
+    """The MQTT listener."""
+    return _service(hub)._listener  # noqa: SLF001
+
+
+def broker(hub: Hub) -> EmbeddedBroker:
+    """The embedded broker."""
+    return _service(hub)._broker  # noqa: SLF001
+
+
+def subscriber(hub: Hub) -> Subscriber:
+    """The hub's own client."""
+    return _service(hub)._subscriber  # noqa: SLF001
+
+
+def intake(hub: Hub) -> Intake:
+    """What joins pipeline and store."""
+    return _service(hub)._intake  # noqa: SLF001
+
+
+def presence(hub: Hub) -> Presence:
+    """Who is online."""
+    return _service(hub)._presence  # noqa: SLF001
+
+
+def store(hub: Hub) -> WriterStats:
+    """What the writer has done."""
+    return _service(hub)._writer.stats()  # noqa: SLF001
+
+
+def reasons(hub: Hub) -> list[str]:
+    """Why the hub is not ready."""
+    return _service(hub)._reasons()  # noqa: SLF001
+
+
+def relays(hub: Hub) -> dict[str, Relay]:
+    """The connections, by who holds them; of several of one client the newest."""
+    return {str(relay.identity): relay for relay in listener(hub)._relays.values()}  # noqa: SLF001
+
+
+def sessions(hub: Hub) -> tuple[int, int]:
+    """How many sessions amqtt knows, and how many clients our broker does; the hub's own is one."""
+    return len(broker(hub).sessions), len(broker(hub)._clients)  # noqa: SLF001
+
+
+def accepted(hub: Hub) -> int:
+    """How many connections there are, those of strangers and the hub's own included."""
+    return len(listener(hub)._tasks)  # noqa: SLF001
+
+
+def connections(hub: Hub) -> int:
+    """How many clients are connected."""
+    return listener(hub).connections
+
+
+def online(hub: Hub) -> int:
+    """How many devices are online."""
+    return presence(hub).online
+
+
+def run_inside(hub: Hub, call: Callable[[], object]) -> None:
+    """Call something in the hub's own thread, and wait until that is done."""
+
+    async def run() -> None:
+        call()
+
+    asyncio.run_coroutine_threadsafe(run(), hub._loop).result()  # noqa: SLF001
+
+
+def _service(hub: Hub) -> Service:
+    return hub._service  # noqa: SLF001

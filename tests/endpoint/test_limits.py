@@ -1,0 +1,199 @@
+"""What one client may take: bytes, seconds, packets, subscriptions, connections."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from enos_ingest.endpoint.packets import PacketType, encode_publish
+from enos_ingest.protocol.credentials import Credentials
+from tests.endpoint import inside
+from tests.endpoint.raw import DISCONNECT, PINGREQ, RawClient, connect_packet, subscribe_packet, unsubscribe_packet
+from tests.endpoint.site import MODELS, REGISTRY, metric, operator, resume, resume_topic
+from tests.endpoint.waiting import eventually
+
+if TYPE_CHECKING:
+    from enos_ingest.testing import HubFactory
+    from enos_ingest.testing.hub import Hub
+
+
+def start(enos_hub: HubFactory, **limits: object) -> Hub:
+    """A hub with some limits of its own."""
+    settings = {f"limits.{name}": str(value) for name, value in limits.items()}
+    return enos_hub(registry=REGISTRY, models=MODELS, settings=settings)
+
+
+def connected(hub: Hub, device: str = "P/alone", keep_alive: int = 0) -> RawClient:
+    """A client that was let in."""
+    client = RawClient(hub)
+    assert client.connect(connect_packet(hub.credentials(device), keep_alive=keep_alive)) == 0
+    return client
+
+
+def test_a_connect_of_too_many_bytes_is_not_read(enos_hub: HubFactory) -> None:
+    """The connection is closed at the header: nobody who is not known may fill the memory."""
+    hub = start(enos_hub, connect_bytes=300)
+    fits = Credentials("x" * 200, "alice", "alice-password")
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(fits)) == 0
+    with RawClient(hub) as client:
+        client.send(connect_packet(Credentials("x" * 300, "alice", "alice-password"))[:3])
+        assert client.rest() == []
+    assert metric(hub, "enos_ingest_connections_refused_total") == 1
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"\x10", connect_packet(operator("alice"))[:-1]], ids=["nothing", "type", "most"]
+)
+def test_a_connect_that_does_not_come_is_not_waited_for(enos_hub: HubFactory, sent: bytes) -> None:
+    """A stranger cannot hold a connection open."""
+    hub = start(enos_hub, connect_seconds=0.2)
+    with RawClient(hub) as client:
+        client.send(sent)
+        assert client.rest() == []
+    assert metric(hub, "enos_ingest_connections_refused_total") == 1
+
+
+def test_the_time_for_connect_ends_with_it(enos_hub: HubFactory) -> None:
+    """Who is connected may be silent, where it asked for no keep-alive."""
+    hub = start(enos_hub, connect_seconds=0.2)
+    with connected(hub) as client, RawClient(hub) as stranger:
+        assert stranger.rest() == []
+        client.ping()
+
+
+def test_a_silent_client_is_closed_after_its_keep_alive(enos_hub: HubFactory) -> None:
+    """One and a half times as long, not sooner; any packet starts the time anew. [MQTT-3.1.2-24]"""
+    hub = start(enos_hub)
+    with connected(hub, keep_alive=1) as client:
+        client.ping()
+        started = time.monotonic()
+        assert client.rest() == []
+        assert time.monotonic() - started > 1.4
+    eventually(lambda: inside.online(hub) == 0)
+
+
+def test_a_packet_that_never_ends_does_not_keep_a_client_alive(enos_hub: HubFactory) -> None:
+    """Only a whole packet counts."""
+    hub = start(enos_hub)
+    with connected(hub, keep_alive=1) as client:
+        client.send(encode_publish(resume_topic("alone"), resume(1))[:-1])
+        assert client.rest() == []
+    assert hub.points("P/alone") == []
+
+
+def test_a_packet_over_the_limit_closes_the_connection(enos_hub: HubFactory) -> None:
+    """At its header; one of just the limit is read."""
+    hub = start(enos_hub, packet_bytes=2048, message_bytes=2048)
+    topic = resume_topic("alone")
+    room = 2048 - len(encode_publish(topic, b"x" * 1000, qos=1, packet_id=1)) + 1000
+    payload = resume("", name="text").replace(b'""', b'"' + b"x" * (room - len(resume("", name="text"))) + b'"')
+    with connected(hub) as client:
+        client.publish(topic, payload)
+        client.send(encode_publish(topic, payload + b" ", qos=1, packet_id=2)[:10])
+        assert client.rest() == []
+    eventually(lambda: len(hub.points("P/alone")) == 1)
+
+
+BROKEN = {
+    "second CONNECT": connect_packet(operator("alice")),
+    "CONNACK": b"\x20\x02\x00\x00",
+    "SUBACK": b"\x90\x03\x00\x01\x00",
+    "reserved type": b"\xf0\x00",
+    "QoS 3": b"\x36\x05\x00\x01a\x00\x01",
+    "DUP with QoS 0": b"\x38\x03\x00\x01a",
+    "packet id 0": b"\x32\x05\x00\x01a\x00\x00",
+    "wildcard #": encode_publish("/sys/P/alone/#", b"x"),
+    "wildcard +": encode_publish("/sys/P/+/thing/measurepoint/resume", b"x"),
+    "empty topic": encode_publish("", b"x"),
+    "$SYS": encode_publish("$SYS/broker/version", b"x"),
+    "topic with NUL": encode_publish("a\0b", b"x"),
+    "topic that is no UTF-8": b"\x30\x04\x00\x02\xff\xff",
+    "SUBSCRIBE without filter": b"\x82\x02\x00\x01",
+    "SUBSCRIBE flags": b"\x80\x06\x00\x01\x00\x01a\x00",
+    "UNSUBSCRIBE without filter": b"\xa2\x02\x00\x01",
+    "short PUBACK": b"\x40\x01\x00",
+    "PUBREL flags": b"\x60\x02\x00\x01",
+    "endless length": b"\x30\xff\xff\xff\xff\x01",
+}
+
+
+@pytest.mark.parametrize("who", ["device", "operator"])
+def test_a_broken_packet_closes_its_connection_alone(enos_hub: HubFactory, who: str) -> None:
+    """What came before it is kept, what comes after it is not read, others go on. [MQTT-4.8.0-1]"""
+    hub = start(enos_hub)
+    credentials = hub.credentials("P/alone") if who == "device" else operator("alice")
+    topic = resume_topic("alone")
+    with connected(hub, "P/other") as bystander:
+        for number, (case, broken) in enumerate(BROKEN.items()):
+            with RawClient(hub) as client:
+                assert client.connect(connect_packet(credentials)) == 0, case
+                before = encode_publish(topic, resume(number, time=number))
+                after = encode_publish(topic, resume(number, time=1000 + number))
+                client.send(before, broken, after)
+                assert client.rest() == [], case
+        bystander.ping()
+    eventually(lambda: len(hub.points("P/alone")) == len(BROKEN))
+    assert [stored.time for stored in hub.points("P/alone")] == list(range(len(BROKEN)))
+
+
+def test_an_unfinished_packet_is_no_packet(enos_hub: HubFactory) -> None:
+    """What came before it is kept."""
+    hub = start(enos_hub)
+    with connected(hub) as client:
+        whole = encode_publish(resume_topic("alone"), resume(1))
+        client.send(whole, whole[:-1])
+        client.finish()
+        assert client.rest() == []
+    eventually(lambda: len(hub.points("P/alone")) == 1)
+
+
+def test_subscriptions_over_the_limit_are_refused(enos_hub: HubFactory) -> None:
+    """Each with 0x80; one that is given up makes room, one that is held already takes none."""
+    hub = start(enos_hub, subscriptions=3)
+    with connected(hub) as client:
+        filters = [f"/sys/P/alone/thing/service/{number}" for number in range(5)]
+        assert client.subscribe(*filters) == [0, 0, 0, 0x80, 0x80]
+        assert client.subscribe(filters[0], filters[4], qos=1) == [1, 0x80]
+        client.unsubscribe(filters[1], filters[4])
+        assert client.subscribe(filters[4], filters[3]) == [0, 0x80]
+        assert client.subscribe("#", "/sys/P/other/#") == [0x80, 0x80]
+    with connected(hub) as client:
+        assert client.subscribe(*filters[2:]) == [0, 0, 0]
+
+
+def test_refused_filters_take_no_room(enos_hub: HubFactory) -> None:
+    """Only what is held counts."""
+    hub = start(enos_hub, subscriptions=2)
+    with connected(hub) as client:
+        assert client.subscribe("#", "/sys/P/other/#", "a+", "/sys/P/alone/#") == [0x80, 0x80, 0x80, 0]
+        assert client.subscribe("/sys/+/+/thing/service/+") == [0]
+
+
+def test_filters_given_up_at_once_take_no_room(enos_hub: HubFactory) -> None:
+    """A client need not wait for SUBACK before it unsubscribes."""
+    hub = start(enos_hub, subscriptions=2)
+    with connected(hub) as client:
+        for number in range(4):
+            topic = f"/sys/P/alone/x/{number}"
+            client.send(subscribe_packet(topic), unsubscribe_packet(topic))
+            client.expect(PacketType.SUBACK)
+            client.expect(PacketType.UNSUBACK)
+        assert client.subscribe("/sys/P/alone/a", "/sys/P/alone/b") == [0, 0]
+
+
+def test_connections_over_the_limit_are_refused_until_others_end(enos_hub: HubFactory) -> None:
+    """With code 3; the hub's own subscriber takes no place of theirs."""
+    hub = start(enos_hub, connections=2)
+    with connected(hub) as first, connected(hub, "P/other"), RawClient(hub) as third:
+        assert third.connect(connect_packet(hub.credentials("P/gw"))) == 3
+        assert third.receive() is None
+        assert metric(hub, "enos_ingest_connections_refused_total") == 1
+        first.send(DISCONNECT)
+        assert first.rest() == []
+        eventually(lambda: inside.connections(hub) == 1)
+        with connected(hub, "P/gw") as fourth:
+            fourth.send(PINGREQ)
+            fourth.expect(PacketType.PINGRESP)

@@ -1,0 +1,198 @@
+"""The database of a running hub fails: no 200 is sent, the hub says why, and goes on by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeAlias
+
+import orjson
+import pytest
+
+from enos_ingest.outcome import Point
+from enos_ingest.storage.reader import SqliteReader
+from tests.faults.load import DEVICES, PRODUCT, REGISTRY, SECRET
+from tests.faults.test_storage_faults import NOBODY, fill, small_disk
+from tests.process import PATIENCE, HubProcess, eventually, running, write_config
+
+SAMPLES = Path(__file__).parents[2] / "schemas" / "models"
+DEVICE = f"{PRODUCT}/{DEVICES[0]}"
+REQUEST = f"/sys/{DEVICE}/thing/measurepoint/resume"
+
+Fault: TypeAlias = Callable[[HubProcess, Path], AbstractContextManager[None]]
+"""Breaks the database at a path, which a hub has open, until the end of the block."""
+
+
+@contextlib.contextmanager
+def locked(hub: HubProcess, path: Path) -> Iterator[None]:
+    """Another program holds the database in a transaction of its own."""
+    assert hub
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def over_quota(hub: HubProcess, path: Path) -> Iterator[None]:
+    """The system lets the process write to no file any more; Python ignores the signal that comes with it."""
+    assert path
+    hard = resource.prlimit(hub.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@contextlib.contextmanager
+def read_only(hub: HubProcess, path: Path) -> Iterator[None]:
+    """The files are made immutable, which holds for those who have them open; an over-full quota where we may not."""
+    files = [str(path), f"{path}-wal"]
+    chattr = shutil.which("chattr")
+    if chattr is None:
+        with over_quota(hub, path):
+            yield
+        return
+    done = subprocess.run([chattr, "+i", *files], check=False, capture_output=True)
+    try:
+        with contextlib.nullcontext() if done.returncode == 0 else over_quota(hub, path):
+            yield
+    finally:
+        subprocess.run([chattr, "-i", *files], check=done.returncode == 0, capture_output=True)
+
+
+@contextlib.contextmanager
+def full_disk(hub: HubProcess, path: Path) -> Iterator[None]:
+    """The disk, which holds nothing else, is filled to its last byte."""
+    assert hub
+    filler = path.parent / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        fill(file)
+    yield
+    filler.unlink()
+
+
+_LOCKED = "database {path} is locked by another program: end that program, or wait until it is done"
+_FULL = "database or disk is full: free space on the disk that holds {path}"
+_IO_ERROR = "disk I/O error (SQLITE_IOERR_WRITE) on database {path}: check the disk, its free space and its quotas"
+
+FAULTS: dict[str, tuple[Fault, str]] = {"locked": (locked, _LOCKED)}
+if sys.platform == "linux":  # elsewhere nobody can take such rights from a process that runs
+    FAULTS |= {"over quota": (over_quota, _IO_ERROR), "read-only": (read_only, _IO_ERROR)}
+
+
+def sees_no_answer_until_it_is_over(folder: Path, fault: Fault, sentence: str) -> None:
+    """A device reports before, during and after a fault, and is answered before and after."""
+    config = write_config(folder, REGISTRY)
+    path = folder / "data" / "hub.db"
+    with running(config) as hub, hub.connect(DEVICE, SECRET) as device:
+        assert device.resume({"temp": 1}, time=1)["code"] == 200
+        with fault(hub, path):
+            seen = len(hub.lines)
+            device.publish(REQUEST, message(2))
+            line = hub.wait_for("the store cannot commit: nothing is answered with 200", level="error", after=seen)
+            assert line["reason"] == sentence.format(path=path)
+            eventually(lambda: failed_commits(hub) >= 3)
+            status, body = hub.get("/readyz")
+            assert (status, orjson.loads(body)) == (503, {"ready": False, "reasons": [line["reason"]]})
+            assert hub.get("/healthz")[0] == 200
+            assert "\nenos_ingest_store_up 0.0\n" in hub.get("/metrics")[1]
+            with pytest.raises(TimeoutError):
+                device.next_message(f"{REQUEST}_reply", timeout=0)
+        hub.wait_for("the store commits again", level="info", after=seen)
+        assert orjson.loads(device.next_message(f"{REQUEST}_reply")) == {"id": "2", "code": 200, "data": {}}
+        assert hub.get("/readyz")[0] == 200
+        assert device.resume({"temp": 3}, time=3)["code"] == 200
+        said = [each for each in hub.lines if each["event"].startswith("the store cannot commit")]
+        assert len(said) == 1, "a fault that lasts is said once"
+    with SqliteReader(path) as reader:
+        found = list(reader.points(PRODUCT, DEVICES[0]))
+    assert found == [Point(PRODUCT, DEVICES[0], "temp", number, number, None, "resume") for number in (1, 2, 3)]
+
+
+def message(number: int) -> dict[str, object]:
+    params = {"measurepoints": {"temp": number}, "time": number}
+    return {"id": str(number), "version": "1.0", "method": "thing.measurepoint.resume", "params": params}
+
+
+def failed_commits(hub: HubProcess) -> int:
+    """How often the hub has tried in vain."""
+    name = "enos_ingest_commits_failed_total "
+    line = next(line for line in hub.get("/metrics")[1].splitlines() if line.startswith(name))
+    return int(float(line.removeprefix(name)))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_200_is_sent_while_the_store_is_down(tmp_path: Path, name: str) -> None:
+    """Locked, over quota, read-only: the message is held, /readyz and the log say why, and then it is answered."""
+    sees_no_answer_until_it_is_over(tmp_path, *FAULTS[name])
+
+
+def test_no_200_is_sent_while_the_disk_is_full(tmp_path: Path) -> None:
+    """The same on a disk without space; without the right to mount one, a quota stands in."""
+    with small_disk() as disk:
+        if disk is None:
+            sees_no_answer_until_it_is_over(tmp_path, *FAULTS.get("over quota", FAULTS["locked"]))
+        else:
+            sees_no_answer_until_it_is_over(disk, full_disk, _FULL)
+
+
+SERVE_UNPRIVILEGED = f"""
+import os, sys
+from enos_ingest.cli import main
+# A first start, with a folder for a database, loads what is loaded on use: Python may live where nobody may look.
+assert main(["serve", "-c", sys.argv[1], "--set", "storage.url=sqlite:///data"]) == 3
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid({NOBODY})
+    os.setuid({NOBODY})
+sys.exit(main(["serve", "-c", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "sentence"),
+    [
+        (0o444, "database {path} is read-only: let this user write the file and its folder"),
+        (0o000, "database {path} cannot be opened: let this user read and write the file and its folder"),
+    ],
+    ids=["read-only", "closed"],
+)
+def test_a_database_that_may_not_be_written_keeps_the_hub_from_starting(mode: int, sentence: str) -> None:
+    """A file that this user may not write, or not even read, ends the start with what to do."""
+    folder = Path(tempfile.mkdtemp()).resolve()
+    try:
+        shutil.copytree(SAMPLES, folder / "models")
+        config = write_config(folder)
+        with running(config):
+            pass
+        path = folder / "data" / "hub.db"
+        for suffix in ("-wal", "-shm"):
+            path.with_name(f"hub.db{suffix}").unlink(missing_ok=True)
+        path.chmod(mode)
+        if os.geteuid() == 0:
+            for each in (folder, *folder.rglob("*")):
+                os.chown(each, NOBODY, NOBODY)
+        done = subprocess.run(
+            [sys.executable, "-c", SERVE_UNPRIVILEGED, str(config)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 3, done.stderr
+        said = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+        assert said == [
+            f"enos-ingest: database {path.parent} is a folder: name a file",
+            f"enos-ingest: {sentence.format(path=path)}",
+        ]
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,163 @@
+"""The HTTP routes, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from enos_ingest.devices.directory import Application
+from enos_ingest.http.app import HttpParts, create_app
+from enos_ingest.http.listener import HttpListener
+from enos_ingest.http.metrics import Metrics
+from enos_ingest.sockets import Bind
+
+APPLICATIONS = {
+    "key-read": Application("grafana", scopes=frozenset({"read"})),
+    "key-admin": Application("ops", scopes=frozenset({"admin", "control"})),
+    "key-control": Application("scada", scopes=frozenset({"control"})),
+}
+
+
+@asynccontextmanager
+async def client(*, open_reading: bool = True, reasons: list[str] | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application that really listens."""
+    parts = HttpParts(
+        metrics=Metrics(),
+        reasons_not_ready=lambda: reasons or [],
+        authorize=APPLICATIONS.get,
+        open_reading=open_reading,
+    )
+    listener = HttpListener(create_app(parts), Bind("127.0.0.1", 0))
+    listener.bind()
+    await listener.start()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{listener.address}", trust_env=False) as connection:
+            yield connection
+    finally:
+        await listener.stop(5)
+
+
+def ask(
+    request: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]],
+    *,
+    open_reading: bool = True,
+    reasons: list[str] | None = None,
+) -> httpx.Response:
+    async def run() -> httpx.Response:
+        async with client(open_reading=open_reading, reasons=reasons) as connection:
+            return await request(connection)
+
+    return asyncio.run(run())
+
+
+def test_healthz_says_that_the_process_lives() -> None:
+    """200 and `ok`, also while it is not ready."""
+    response = ask(lambda c: c.get("/healthz"), reasons=["the store cannot commit"], open_reading=False)
+    assert (response.status_code, response.text) == (200, "ok\n")
+
+
+def test_readyz_is_200_only_without_a_reason() -> None:
+    """503 lists the reasons as sentences."""
+    ready = ask(lambda c: c.get("/readyz"))
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+    waiting = ask(lambda c: c.get("/readyz"), reasons=["the store cannot commit: disk full", "draining"])
+    assert waiting.status_code == 503
+    assert waiting.json() == {"ready": False, "reasons": ["the store cannot commit: disk full", "draining"]}
+    assert waiting.headers["cache-control"] == "no-store"
+
+
+def test_head_answers_like_get_without_a_body() -> None:
+    """Load balancers probe with HEAD."""
+    for path in ("/healthz", "/readyz"):
+        response = ask(lambda c, path=path: c.head(path))  # type: ignore[misc]
+        assert (response.status_code, response.content) == (200, b"")
+
+
+def test_metrics_are_prometheus_text() -> None:
+    """With the content type that a scraper checks."""
+    response = ask(lambda c: c.get("/metrics"))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "# TYPE enos_ingest_publishes_denied_total counter\n" in response.text
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status", "said"),
+    [
+        (None, 401, "send the API key of an application: Authorization: Bearer KEY"),
+        ("Bearer", 401, "send the API key of an application: Authorization: Bearer KEY"),
+        ("Basic a2V5LXJlYWQ6", 401, "send the API key of an application: Authorization: Bearer KEY"),
+        ("key-read", 401, "send the API key of an application: Authorization: Bearer KEY"),
+        ("Bearer key-wrong", 401, "no application has this API key"),
+        ("Bearer key-control", 403, "the application scada needs the scope read or admin"),
+        ("Bearer key-read", 200, ""),
+        ("bearer  key-read", 200, ""),
+        ("Bearer key-admin", 200, ""),
+    ],
+)
+def test_beyond_loopback_metrics_want_the_api_key_of_an_application(
+    authorization: str | None, status: int, said: str
+) -> None:
+    """401 asks for a key, 403 says which scope is missing."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+    response = ask(lambda c: c.get("/metrics", headers=headers), open_reading=False)
+    assert response.status_code == status
+    if status == 200:
+        assert "enos_ingest_info" in response.text
+    else:
+        assert response.json() == {"error": said}
+        assert response.headers["www-authenticate"].startswith('Bearer realm="enos-ingest"')
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz/", "/nope", "/metrics/x", "/docs"])
+def test_an_unknown_path_is_a_json_404(path: str) -> None:
+    """Nothing is guessed or redirected, `/` included."""
+    response = ask(lambda c: c.get(path))
+    assert response.status_code == 404
+    assert response.json() == {"error": f"there is nothing at {path}"}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_another_method_is_a_json_405(path: str, method: str) -> None:
+    """With the methods that there are."""
+    response = ask(lambda c: c.request(method, path), open_reading=False)
+    assert response.status_code == 405
+    assert response.json() == {"error": f"{path} does not take {method}"}
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_no_response_tells_what_serves_it() -> None:
+    """A version in a header helps nobody but an attacker."""
+    for path in ("/healthz", "/nope"):
+        assert "server" not in ask(lambda c, path=path: c.get(path)).headers  # type: ignore[misc]
+
+
+def test_a_fault_of_ours_is_a_500_with_a_log_line_and_the_service_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The traceback is in the log, not in the answer."""
+
+    def broken() -> list[str]:
+        raise RuntimeError("a part is broken")
+
+    async def run() -> tuple[httpx.Response, httpx.Response]:
+        parts = HttpParts(Metrics(), broken, APPLICATIONS.get, open_reading=True)
+        listener = HttpListener(create_app(parts), Bind("127.0.0.1", 0))
+        listener.bind()
+        await listener.start()
+        try:
+            async with httpx.AsyncClient(base_url=f"http://{listener.address}", trust_env=False) as connection:
+                return await connection.get("/readyz"), await connection.get("/healthz")
+        finally:
+            await listener.stop(5)
+
+    failed, healthy = asyncio.run(run())
+    assert failed.status_code == 500
+    assert failed.json() == {"error": "the service made a mistake; its log says more"}
+    assert healthy.status_code == 200
+    assert "a part is broken" in caplog.text

@@ -1,0 +1,297 @@
+"""The HTTP listener: start, limits and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from enos_ingest.errors import StartError
+from enos_ingest.http.listener import HttpListener
+from enos_ingest.sockets import Bind
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+LOOPBACK = Bind("127.0.0.1", 0)
+HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Slow:
+    """An application with one route that answers when it is let, and others that answer at once."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.let = asyncio.Event()
+        self.cleaned = False
+        routes = [Route("/slow", self.slow), Route("/hello", self.hello), Route("/big", self.big)]
+        self.app = Starlette(routes=routes)
+
+    async def slow(self, _request: Request) -> Response:
+        self.entered.set()
+        try:
+            await self.let.wait()
+        finally:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            self.cleaned = True
+        return PlainTextResponse("late")
+
+    async def big(self, _request: Request) -> Response:
+        return PlainTextResponse(b"x" * 50_000_000)
+
+    async def hello(self, _request: Request) -> Response:
+        return PlainTextResponse("hello")
+
+
+async def started(*, request_seconds: float = 10.0) -> tuple[Slow, HttpListener]:
+    slow = Slow()
+    listener = HttpListener(slow.app, LOOPBACK, request_seconds=request_seconds)
+    listener.bind()
+    await listener.start()
+    return slow, listener
+
+
+async def exchange(port: int, request: bytes) -> bytes:
+    """Send bytes and read until the other end closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+async def connect_for_ever(port: int) -> None:
+    while True:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+
+
+def test_it_answers_as_soon_as_start_returns_and_not_after_stop() -> None:
+    """Port 0 becomes a real one; stop closes it, and may come twice."""
+
+    async def run() -> None:
+        _, listener = await started()
+        assert listener.port > 0
+        assert listener.address == Bind("127.0.0.1", listener.port)
+        answer = await exchange(listener.port, HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        await listener.stop(5)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", listener.port)
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_a_taken_port_is_a_start_error_with_the_setting() -> None:
+    """Told by `bind`, before anything is served."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = Bind("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(StartError, match=rf"cannot listen on {bind}: address already in use .* \(http\.bind\)"):
+            HttpListener(Starlette(), bind).bind()
+
+
+def test_a_port_that_another_listens_on_first_is_a_start_error_too() -> None:
+    """Both have bound it; the second to listen is told, and leaves no task behind."""
+
+    async def run() -> None:
+        listener = HttpListener(Starlette(), LOOPBACK)
+        listener.bind()
+        with socket.socket() as rival:
+            rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            rival.bind(("127.0.0.1", listener.port))
+            rival.listen()
+            with pytest.raises(StartError, match="address already in use"):
+                await listener.start()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_a_bound_port_is_given_back_when_it_never_started() -> None:
+    """The service may give up between `bind` and `start`."""
+
+    async def run() -> None:
+        listener = HttpListener(Starlette(), LOOPBACK)
+        await listener.stop(1)
+        listener.bind()
+        await listener.stop(1)
+        socket.create_server(("127.0.0.1", listener.port)).close()
+
+    asyncio.run(run())
+
+
+def test_signals_stay_with_the_service() -> None:
+    """uvicorn would take SIGINT and SIGTERM for itself."""
+
+    async def run() -> None:
+        before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        _, listener = await started()
+        assert {each: signal.getsignal(each) for each in before} == before
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_stop_waits_for_the_request_that_is_being_answered() -> None:
+    """New connections are refused, the open one gets its answer."""
+
+    async def run() -> None:
+        slow, listener = await started()
+        answer = asyncio.create_task(exchange(listener.port, HELLO.replace(b"/hello", b"/slow")))
+        await slow.entered.wait()
+        stopping = asyncio.create_task(listener.stop(30))
+        with pytest.raises(ConnectionRefusedError):
+            await connect_for_ever(listener.port)
+        slow.let.set()
+        assert (await answer).endswith(b"late")
+        await stopping
+
+    asyncio.run(run())
+
+
+def test_stop_cuts_off_a_request_that_takes_too_long() -> None:
+    """Its connection is closed and its task is gone."""
+
+    async def run() -> None:
+        slow, listener = await started()
+        answer = asyncio.create_task(exchange(listener.port, HELLO.replace(b"/hello", b"/slow")))
+        await slow.entered.wait()
+        await listener.stop(0)
+        with contextlib.suppress(ConnectionResetError):
+            assert b"late" not in await answer
+        assert slow.cleaned
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
+    """Its connection is cut off with what it has not taken."""
+
+    async def run() -> None:
+        _, listener = await started()
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port, limit=1024)
+        writer.write(HELLO.replace(b"/hello", b"/big"))
+        await reader.readuntil(b"\r\n\r\n")
+        await listener.stop(0)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await reader.readexactly(50_000_000)
+        writer.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /hello HT",
+        b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab",
+        HELLO + b"GET /hel",
+    ],
+    ids=["nothing", "half a request line", "half a body", "half a second request"],
+)
+def test_a_client_that_does_not_finish_its_request_is_cut_off(sent: bytes) -> None:
+    """Idle or slow connections must not pile up."""
+
+    async def run() -> None:
+        _, listener = await started(request_seconds=0.05)
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+            if sent.startswith(HELLO):
+                writer.write(HELLO)
+                await reader.readuntil(b"hello")
+            writer.write(sent.removeprefix(HELLO))
+            with contextlib.suppress(ConnectionResetError):
+                await asyncio.wait_for(reader.read(), 60)
+            writer.close()
+        finally:
+            await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_the_deadline_is_for_sending_a_request_and_not_for_its_answer() -> None:
+    """A whole request may be worked on for longer, and its connection may carry the next one."""
+
+    async def run() -> None:
+        slow, listener = await started(request_seconds=0.5)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(HELLO)
+        await reader.readuntil(b"hello")
+        writer.write(HELLO.replace(b"/hello", b"/slow"))
+        await slow.entered.wait()
+        # Another one that sends nothing is cut off meanwhile: the time is over.
+        with contextlib.suppress(ConnectionResetError):
+            assert await exchange(listener.port, b"") == b""
+        slow.let.set()
+        await reader.readuntil(b"late")
+        writer.close()
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_endless_headers_are_refused() -> None:
+    """A header section may be 16 KiB long, not more."""
+
+    async def run() -> None:
+        _, listener = await started()
+        request = b"GET /hello HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000
+        assert (await exchange(listener.port, request)).startswith(b"HTTP/1.1 400 ")
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_a_flood_of_connections_is_bounded() -> None:
+    """Beyond 256 open ones the next is closed at once; when they are gone it is served again."""
+
+    async def run() -> None:
+        _, listener = await started()
+        flood = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(300)]
+        ends = [asyncio.create_task(reader.read()) for reader, _ in flood]
+        done, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 44:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        assert len(waiting) == 256
+        await asyncio.gather(*done, return_exceptions=True)
+        open_ones = [writer for task, (_, writer) in zip(ends, flood, strict=True) if task in waiting]
+        for writer in open_ones:
+            writer.write_eof()
+        await asyncio.gather(*waiting)
+        for _, writer in flood:
+            writer.close()
+        closing = HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert (await exchange(listener.port, closing)).endswith(b"hello")
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_garbage_is_refused_and_the_next_client_is_served() -> None:
+    """A TLS hello, an MQTT CONNECT: another protocol on this port does no harm."""
+
+    async def run() -> None:
+        _, listener = await started()
+        for garbage in (
+            b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+            b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04abcd\r\n\r\n",
+        ):
+            assert (await exchange(listener.port, garbage)).startswith(b"HTTP/1.1 400 ")
+        closing = HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert (await exchange(listener.port, closing)).endswith(b"hello")
+        await listener.stop(5)
+
+    asyncio.run(run())

@@ -1,0 +1,72 @@
+"""The sample thing models that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import orjson
+import pytest
+
+import enos_ingest
+from enos_ingest.models.catalogue import Catalogue
+from enos_ingest.models.document import DataType, ValueType
+
+FOLDER = Path(enos_ingest.__file__).parent / "schemas" / "models"
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    """The samples, loaded as a service loads them."""
+    return Catalogue.load(FOLDER)
+
+
+def test_samples_are_three_models(catalogue: Catalogue) -> None:
+    """Each stands in the file that bears its modelId."""
+    assert [model.model.model_id for model in catalogue.models()] == ["battery_rack", "gateway", "inverter"]
+    assert sorted(path.stem for path in FOLDER.glob("*.json")) == ["battery_rack", "gateway", "inverter"]
+
+
+def test_samples_show_every_type(catalogue: Catalogue) -> None:
+    """All data types, quality and bounds occur in them."""
+    types: list[ValueType] = [
+        point.type for model in catalogue.models() for point in model.model.measurepoints.values()
+    ]
+    assert {kind.data_type for kind in types} == set(get_args(DataType))
+    assert {type(kind.choices[0]) for kind in types if kind.choices} == {int, str}
+    assert {kind.item_type for kind in types if kind.data_type == "ARRAY"} == {"INT", "FLOAT", "DOUBLE", "STRING"}
+    assert any(kind.minimum is not None and kind.maximum is not None for kind in types)
+    assert any(point.has_quality for model in catalogue.models() for point in model.model.measurepoints.values())
+
+
+def test_inverter_takes_the_sample_of_the_protocol(catalogue: Catalogue) -> None:
+    """The points of the documents' own request are valid."""
+    model = catalogue.get("inverter")
+    assert model is not None
+    points = orjson.loads('{"Power":{"value":1,"quality":9},"temp":1.02,"branchCurr":["1.02","2.02","7.93"]}')
+    model.check(points)
+    assert model.split("Power", points["Power"]) == (1, 9)
+    model.check({"INV.GenActivePW": {"value": 12.5, "quality": 0}, "INV.State": 1})
+
+
+def test_battery_rack_and_gateway_take_realistic_points(catalogue: Catalogue) -> None:
+    """Structs, arrays, files and times as a device would report them."""
+    rack, gateway = catalogue.get("battery_rack"), catalogue.get("gateway")
+    assert rack is not None
+    assert gateway is not None
+    rack.check(
+        {
+            "BAT.CellExtremes": {"value": {"maxVoltage": 3.41, "minVoltage": 3.38, "maxTempCell": 17}, "quality": 0},
+            "BAT.CellVoltages": [3401, 3398.5, "3400"],
+            "BAT.Mode": "charge",
+            "BAT.LastBalanced": "2024-09-30T15:30:00.123Z",
+        }
+    )
+    gateway.check(
+        {
+            "GW.LogFile": "enos-connect://gateway/2024-09-30.log",
+            "GW.Position": {"longitude": 121.47, "latitude": 31.23, "source": 1},
+            "GW.NetworkType": "lte",
+            "GW.CertificateExpires": "2026-01-31",
+        }
+    )

@@ -1,0 +1,53 @@
+"""Points, records and an open writer for the tests of the store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from enos_ingest.outcome import Point, Record, Rejection
+from enos_ingest.storage.reader import SqliteReader
+from enos_ingest.storage.writer import SqliteWriter
+
+PRODUCT, DEVICE = "EbxGvUrE", "gw-1"
+
+
+def point(
+    value: Any = 1, *, name: str = "temp", time: int = 1, quality: int | None = None, origin: str = "post"
+) -> Point:
+    """A point of the one device that these tests know."""
+    return Point(PRODUCT, DEVICE, name, time, value, quality, origin)
+
+
+def record(*points: Point) -> Record:
+    """A message that brings points and nothing else."""
+    return Record(list(points))
+
+
+def rejection(number: int = 1, payload: bytes = b"{", reason: str = "no JSON") -> Rejection:
+    """A rejected message, received at the time `number`."""
+    return Rejection(number, "/sys/EbxGvUrE/gw-1/thing/measurepoint/post", f"{PRODUCT}/{DEVICE}", 1206, reason, payload)
+
+
+@asynccontextmanager
+async def open_writer(
+    path: Path,
+    *,
+    quarantine_rows: int = 1000,
+    quarantine_bytes: int = 2**20,
+    on_state: Callable[[str | None], None] | None = None,
+) -> AsyncIterator[SqliteWriter]:
+    """A writer that is closed at the end of the block."""
+    writer = SqliteWriter(path, quarantine_rows=quarantine_rows, quarantine_bytes=quarantine_bytes, on_state=on_state)
+    try:
+        yield writer
+    finally:
+        await writer.close()
+
+
+def stored(path: Path) -> list[Point]:
+    """Every point of the one device, as a reader gives them."""
+    with SqliteReader(path) as reader:
+        return list(reader.points(PRODUCT, DEVICE))

@@ -1,0 +1,103 @@
+"""Schema versions: forward step by step, never back, never somebody else's file."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from enos_ingest.errors import NewerDatabaseError, StorageError
+from enos_ingest.storage.migrations import APPLICATION_ID, MIGRATIONS, Migration
+from enos_ingest.storage.sqlite import connect_reader, connect_writer
+
+SECOND: Migration = ("ALTER TABLE products ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",)
+BROKEN: Migration = ("CREATE TABLE half (x)", "INSERT INTO nowhere VALUES (1)")
+TWO = (MIGRATIONS[0], SECOND)
+
+
+def version(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_new_database_has_the_newest_version(tmp_path: Path) -> None:
+    """A new database carries our application id and the number of migrations."""
+    connection = connect_writer(tmp_path / "x.db")
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
+    assert connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    connection.close()
+
+
+def test_version_one_is_brought_forward_with_its_rows(tmp_path: Path) -> None:
+    """An older database gets the missing steps, and keeps what it holds."""
+    path = tmp_path / "x.db"
+    with closing(connect_writer(path, migrations=MIGRATIONS[:1])) as connection:
+        connection.execute("INSERT INTO products VALUES ('EbxGvUrE', 's', '', 0, 0, 0, 0, '')")
+    with closing(connect_writer(path, migrations=TWO)) as connection:
+        assert connection.execute("SELECT key, secret, colour FROM products").fetchall() == [("EbxGvUrE", "s", "grey")]
+    assert version(path) == 2
+
+
+def test_failed_step_leaves_the_version_before_it(tmp_path: Path) -> None:
+    """A step is a transaction: when it fails nothing of it stays, and what went before does."""
+    path = tmp_path / "x.db"
+    with pytest.raises(StorageError, match="nowhere"):
+        connect_writer(path, migrations=(*TWO, BROKEN))
+    assert version(path) == 2
+    with closing(connect_reader(path, migrations=TWO)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert "half" not in tables
+    assert "products" in tables
+
+
+def test_two_programs_may_open_at_the_same_time(tmp_path: Path) -> None:
+    """Whoever comes second finds the version that the first has made."""
+    path = tmp_path / "x.db"
+    connect_writer(path, migrations=MIGRATIONS[:1]).close()
+    first, second = connect_writer(path, migrations=TWO), connect_writer(path, migrations=TWO)
+    first.close()
+    second.close()
+    assert version(path) == 2
+
+
+def test_newer_database_is_refused_and_untouched(tmp_path: Path) -> None:
+    """A database of a newer version is not changed by a byte, even one that needs recovery."""
+    path = tmp_path / "x.db"
+    newer = connect_writer(path, migrations=TWO)
+    reader = connect_reader(path, migrations=TWO)
+    newer.execute("INSERT INTO meta VALUES ('x', 1)")
+    newer.close()
+    # The reader keeps the log from being folded in: like after a crash, the file alone is not all.
+    before, log = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+    for connect in (connect_writer, connect_reader):
+        with pytest.raises(NewerDatabaseError, match="schema version 2, this program knows up to 1"):
+            connect(path, migrations=MIGRATIONS[:1])
+    assert (path.read_bytes(), Path(f"{path}-wal").read_bytes()) == (before, log)
+    assert log
+    reader.close()
+
+
+def test_reader_does_not_migrate(tmp_path: Path) -> None:
+    """A reader of an older database says that the service must be started once."""
+    path = tmp_path / "x.db"
+    connect_writer(path, migrations=MIGRATIONS[:1]).close()
+    with pytest.raises(StorageError, match="schema version 1, this program needs 2: start the service once"):
+        connect_reader(path, migrations=TWO)
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["CREATE TABLE recipes (name)", "PRAGMA application_id = 42; CREATE TABLE t (x)", "PRAGMA user_version = 3"],
+)
+def test_foreign_database_is_refused_and_untouched(tmp_path: Path, script: str) -> None:
+    """Another program's SQLite file is not turned into ours."""
+    path = tmp_path / "x.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+    before = path.read_bytes()
+    for connect in (connect_writer, connect_reader):
+        with pytest.raises(StorageError, match="belongs to another program"):
+            connect(path)
+    assert path.read_bytes() == before

@@ -1,0 +1,116 @@
+"""The README says what is so: its commands run, its tables are complete."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enos_ingest.cli import build_parser
+from enos_ingest.settings import describe_settings
+from tests.readme import README, ROOT, comparable, console_steps, settings_table
+
+TEXT = README.read_text("utf-8")
+
+_PRELUDE = """
+set -m
+trap 'for job in $(jobs -p); do kill -- -$job; done' EXIT
+mosquitto_pub() {{ command mosquitto_pub -p {mqtt} "$@"; }}
+mosquitto_sub() {{ stdbuf -oL mosquitto_sub -d -p {mqtt} "$@" | tee raw.log | grep --line-buffered '^/sys'; }}
+wait_until() {{ for _ in $(seq 200); do "$@" && return; sleep 0.05; done; echo "waited in vain: $*"; exit 9; }}
+listening() {{ grep -q listening hub.log 2>/dev/null; }}
+subscribed() {{ grep -q SUBACK raw.log 2>/dev/null; }}
+watched() {{ [ "$(wc -l < watch.log)" -ge "$1" ]; }}
+"""
+
+_AWAITED = {
+    "enos-ingest serve": "wait_until listening",
+    "mosquitto_sub": "wait_until subscribed",
+    '-m \'{"id":"1"': "wait_until watched 2",
+    '-m \'{"id":"2"': "wait_until watched 4",
+}
+"""What a person waits for after a command, by eye."""
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    """The table of settings is the one that the code makes."""
+    table = TEXT.partition("<!-- settings -->\n")[2].partition("\n<!-- /settings -->")[0]
+    assert table == settings_table()
+
+
+def test_every_setting_stands_in_the_sample_file() -> None:
+    """The annotated configuration names each setting."""
+    sample = (ROOT / "enos-ingest.toml").read_text("utf-8")
+    assert [item.key for item in describe_settings() if f"#{item.key} = " not in sample] == []
+
+
+def test_every_command_and_option_stands_in_the_readme() -> None:
+    """The table of commands names each command with its options."""
+    rows = [line for line in TEXT.splitlines() if line.startswith("| `enos-ingest ")]
+    for command, options in _commands(build_parser()):
+        row = next((row for row in rows if row.startswith(f"| `{command}") and row[len(command) + 3] in "` "), None)
+        assert row is not None, f"{command} is not documented"
+        assert [option for option in options if option not in row] == [], f"{command} has undocumented options"
+
+
+def test_every_changelog_version_is_the_packages() -> None:
+    """The newest entry of the changelog is the version of the package."""
+    from enos_ingest import __version__  # noqa: PLC0415
+
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    newest = next(line for line in changelog.splitlines() if line.startswith("## "))
+    assert newest.startswith(f"## {__version__} ")
+
+
+@pytest.mark.needs("mosquitto_pub", "mosquitto_sub", "bash")
+def test_the_console_blocks_print_what_they_show(tmp_path: Path) -> None:
+    """Every command of the README, run in order in one shell, prints what the README shows."""
+    steps = console_steps(TEXT)
+    assert len(steps) > 10
+    mqtt, http = _free_ports(2)
+    script = _PRELUDE.format(mqtt=mqtt)
+    for step in steps:
+        script += f"\necho '@@@'\n{step.command}\n"
+        script += "".join(f"{wait}\n" for start, wait in _AWAITED.items() if start in step.command)
+    script += "\nwait"
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "ENOS_INGEST__MQTT__BIND": f"127.0.0.1:{mqtt}",
+        "ENOS_INGEST__HTTP__BIND": f"127.0.0.1:{http}",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    printed = done.stdout.split("@@@\n")[1:]
+    assert len(printed) == len(steps), done.stdout + done.stderr
+    for step, output in zip(steps, printed, strict=True):
+        assert comparable(output) == comparable(step.output), f"$ {step.command}\n{done.stderr}"
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[str]]]:
+    """Each command with its long options, as `--help` knows them."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
+    for group in groups:
+        for child in group.choices.values():
+            yield from _commands(child)
+    if not groups:
+        options = [action.option_strings[-1] for action in parser._actions if action.option_strings]  # noqa: SLF001
+        yield parser.prog, [option if option != "--limit" else "-n" for option in options if option not in _COMMON]
+
+
+_COMMON = {"--help", "--config"}
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
