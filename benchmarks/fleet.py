@@ -1,33 +1,35 @@
-"""A fleet of devices that reports as fast as it is answered: raw MQTT on one event loop.
-
-The generator must cost little, or it is what is measured: one `asyncio.Protocol` a device, packets made by hand,
-no JSON parsed. Each device keeps `window` requests open and sends the next when one is answered.
-"""
+"""A fleet of devices on one event loop, which reports as fast as it is answered or at a rate of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import resource
 import time
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.accounts import Account
+from benchmarks.device import Device, DeviceError
+from benchmarks.packets import device_connect
 from benchmarks.reports import Reports
-from enos_ingest.endpoint.packets import Connect, PacketType, encode_ack, encode_connect
-from enos_ingest.protocol.credentials import make_credentials
-from enos_ingest.protocol.identity import DeviceId
 
 __all__ = ["Fleet", "FleetError", "Result"]
 
-_PACKET_IDS = 60_000
-_CONNECTING = 50
-"""Connections that are being made at the same time: each is a signature to check, not what is measured."""
-_ANSWER_SECONDS = 30.0
-"""How long what is open at the end may take."""
+CONNECTING = 50
+"""Connections that are being made at the same time."""
 
-_CODE = b'"code":'
-_ID = b'"id":"'
+_ANSWER_SECONDS = 60.0
+"""How long a connection, and what is open at the end, may take."""
+
+_TICK_SECONDS = 0.001
+"""How often what is due is sent at a rate of its own; a request waits half of it on average, which counts."""
+
+_FAULTS = 10
+"""Sentences kept of what went wrong; all are counted."""
 
 
 class FleetError(Exception):
@@ -36,217 +38,225 @@ class FleetError(Exception):
 
 @dataclass
 class Result:
-    """What was seen between warm-up and end; latencies in seconds."""
+    """What was seen between warm-up and end; times in seconds, `*_cpu` what a process used meanwhile.
+
+    `late` is how long after it was due a request was sent, at worst. Faults and codes count whenever they come.
+    """
 
     seconds: float = 0.0
     replies: int = 0
-    errors: int = 0
-    generator_seconds: float = 0.0
+    late: float = 0.0
+    generator_cpu: float = 0.0
+    hub_cpu: float | None = None
     latencies: array[float] = field(default_factory=lambda: array("d"))
-    codes: Counter[bytes] = field(default_factory=Counter)
+    not_200: Counter[object] = field(default_factory=Counter)
+    errors: int = 0
+    faults: list[str] = field(default_factory=list)
 
 
 class Fleet:
     """All devices of a run.
 
     Args:
-        devices: who connects, with their secrets.
-        window: how many requests each keeps open.
         reports: makes their messages.
+        reply_qos: the QoS with which they subscribe to their replies; those of QoS 1 are acknowledged.
+        cpu: reads the seconds of processor time that the hub has used.
+        patience: seconds that a connection, and what is open at the end, may take.
     """
 
-    def __init__(self, devices: Sequence[tuple[DeviceId, str]], window: int, reports: Reports) -> None:
-        self._accounts = devices
-        self._window = window
-        self._reports = reports
-        self._devices: list[_Device] = []
+    def __init__(
+        self,
+        reports: Reports,
+        *,
+        reply_qos: int = 1,
+        cpu: Callable[[], float | None] = lambda: None,
+        patience: float = _ANSWER_SECONDS,
+    ) -> None:
+        self.devices: list[Device] = []
         self.result = Result()
-        self.measuring = False
         self.sending = False
-        self.lost = 0
+        self.since = 0.0
+        self._measuring = False
+        self._reports = reports
+        self._reply_qos = reply_qos
+        self._cpu = cpu
+        self._patience = patience
+        self._unsettled: set[Device] = set()
+        self._all_settled = asyncio.Event()
+        _allow_open_files()
 
-    async def connect(self, host: str, port: int) -> None:
-        """Connect all devices and subscribe each to its replies.
+    async def connect(
+        self, accounts: Sequence[Account], host: str, port: int, *, at_once: int = CONNECTING
+    ) -> array[float]:
+        """Connect more devices and subscribe each to its replies.
+
+        Returns:
+            how many seconds after the first began each was subscribed, in the order in which they were.
 
         Raises:
             FleetError: one was refused, or does not get an answer.
         """
-        loop = asyncio.get_running_loop()
-        gate = asyncio.Semaphore(_CONNECTING)
+        waiting = [self._make(account) for account in reversed(accounts)]
+        self.devices += reversed(waiting)
+        done = array("d")
+        started = time.perf_counter()
 
-        async def join(device: DeviceId, secret: str) -> None:
-            async with gate:
-                made = _Device(self, device, secret, self._window, self._reports)
-                try:
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        await loop.create_connection(lambda: made, host, port)
-                        await made.ready
-                except (OSError, TimeoutError) as error:
-                    raise FleetError(f"{device} cannot connect to {host}:{port}: {str(error) or 'no answer'}") from None
-                self._devices.append(made)
+        async def join() -> None:
+            while waiting:
+                await self.reconnect(waiting.pop(), host, port)
+                done.append(time.perf_counter() - started)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for device, secret in self._accounts:
-                    group.create_task(join(device, secret))
+                for _ in range(min(at_once, len(waiting))):
+                    group.create_task(join())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        return done
 
-    async def run(self, warmup: float, seconds: float) -> Result:
-        """Report for some time; returns what was seen after the warm-up."""
+    async def reconnect(self, device: Device, host: str, port: int) -> None:
+        """Connect one device, for the first time or again.
+
+        Raises:
+            FleetError: it was refused, or does not get an answer.
+        """
+        loop = asyncio.get_running_loop()
+        device.ready = loop.create_future()
+        try:
+            async with asyncio.timeout(self._patience):
+                await loop.create_connection(lambda: device, host, port)
+                await device.ready
+        except DeviceError as error:
+            raise FleetError(str(error)) from None
+        except (OSError, TimeoutError) as error:
+            why = str(error) or "no answer"
+            raise FleetError(f"{device.name} cannot connect to {host}:{port}: {why}") from None
+
+    async def run(self, window: int, warmup: float, seconds: float, active: int | None = None) -> Result:
+        """Keep `window` requests of each device open for some time; returns what was seen after the warm-up.
+
+        Args:
+            active: how many devices report; by default all.
+        """
+        _quiet()
         self.sending = True
-        for device in self._devices:
-            device.fill()
+        for device in self.devices[:active]:
+            device.send([time.perf_counter()] * window)
         await asyncio.sleep(warmup)
-        self.measuring = True
-        started, used = time.perf_counter(), time.process_time()
-        await asyncio.sleep(seconds)
-        self.measuring = self.sending = False
-        self.result.seconds = time.perf_counter() - started
-        self.result.generator_seconds = time.process_time() - used
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while any(device.open for device in self._devices) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        # What was never answered, and every connection that the other side ended.
-        self.result.errors = sum(len(device.open) for device in self._devices) + self.lost
+        with self._measured():
+            await asyncio.sleep(seconds)
+        self.sending = False
+        await self.settle()
         return self.result
+
+    async def offer(self, rate: float, warmup: float, seconds: float) -> Result:
+        """Send `rate` messages a second, whatever is answered, each device in its turn.
+
+        Latencies are those from the moment when each request was due: one that could not be sent in time, because
+        the generator or the hub stood still, has waited all the same.
+        """
+        _quiet()
+        start = time.perf_counter() + _TICK_SECONDS
+        await self._send(start, rate, 0, round(warmup * rate))
+        self.since = start + round(warmup * rate) / rate
+        with self._measured():
+            await self._send(start, rate, round(warmup * rate), round((warmup + seconds) * rate))
+            await self.settle()
+        return self.result
+
+    async def send(self, rate: float, seconds: float) -> None:
+        """Send `rate` messages a second for some time, as `offer` does, without measuring anything."""
+        _quiet()
+        await self._send(time.perf_counter(), rate, 0, round(seconds * rate))
+
+    async def settle(self) -> None:
+        """Wait for what is open; what then is still is missing, and so an error."""
+        self._unsettled = {device for device in self.devices if device.connected and device.open}
+        self._all_settled.clear()
+        if self._unsettled:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._all_settled.wait()
+            except TimeoutError:
+                for device in self._unsettled:
+                    self.fault(f"{device.name}: {device.open} requests without reply or PUBACK", device.open)
+        self._unsettled = set()
 
     def close(self) -> None:
         """End all connections."""
-        for device in self._devices:
+        gc.unfreeze()
+        for device in self.devices:
             device.close()
 
+    async def _send(self, start: float, rate: float, first: int, last: int) -> None:
+        """Send the messages from number `first` to before `last`; number N is due at `start + N / rate`."""
+        devices, result = self.devices, self.result
+        number = first
+        while number < last:
+            now = time.perf_counter()
+            due = min(last, int((now - start) * rate) + 1)
+            if self._measuring and number < due:
+                result.late = max(result.late, now - start - number / rate)
+            for turn in range(number, due):
+                device = devices[turn % len(devices)]
+                if device.connected:  # else its end is an error already
+                    device.send([start + turn / rate])
+            number = max(number, due)
+            await asyncio.sleep(_TICK_SECONDS)
 
-class _Device(asyncio.Protocol):
-    """One connection: CONNECT, SUBSCRIBE, then `window` requests at a time."""
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[None]:
+        hub, own, started = self._cpu(), time.process_time(), time.perf_counter()
+        self._measuring = True
+        yield
+        self._measuring = False
+        result = self.result
+        result.seconds = time.perf_counter() - started
+        result.generator_cpu = time.process_time() - own
+        used = self._cpu()
+        result.hub_cpu = None if hub is None or used is None else used - hub
 
-    def __init__(self, fleet: Fleet, device: DeviceId, secret: str, window: int, reports: Reports) -> None:
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.open: dict[bytes, float] = {}
-        self._fleet = fleet
-        self._device = device
-        self._secret = secret
-        self._window = window
-        self._reports = reports
-        self._messages = reports.messages(device)
-        self._topic = _text(reports.topic(device).encode())
-        self._rest = b""
-        self._packet_id = 0
-        self._transport: asyncio.Transport
-        self._closing = False
+    def _make(self, account: Account) -> Device:
+        device, secret = account
+        stream = self._reports.stream(device)
+        return Device(str(device), device_connect(device, secret), stream, self, reply_qos=self._reply_qos)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._transport = transport
-        made = make_credentials(self._device, self._secret, time.time_ns() // 1_000_000)
-        self._transport.write(
-            encode_connect(
-                Connect(
-                    client_id=made.client_id,
-                    clean_session=True,
-                    keep_alive=0,
-                    user_name=made.user_name,
-                    password=made.password.encode(),
-                    will_topic=None,
-                    will_message=b"",
-                    will_qos=0,
-                    will_retain=False,
-                )
-            )
-        )
+    # What devices call.
 
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self._closing:
-            self._fleet.lost += 1
-        if not self.ready.done():
-            self.ready.set_exception(FleetError(f"{self._device}: the connection was closed ({error or 'by the hub'})"))
+    def answered(self, latencies: list[float]) -> None:
+        """Note replies."""
+        if self._measuring:
+            self.result.replies += len(latencies)
+            self.result.latencies.extend(latencies)
 
-    def data_received(self, data: bytes) -> None:
-        data = self._rest + data if self._rest else data
-        position, end = 0, len(data)
-        while True:
-            header = _header(data, position, end)
-            if header is None:
-                break
-            start, length = header
-            if start + length > end:
-                break
-            self._take(data[position], data[start : start + length])
-            position = start + length
-        self._rest = data[position:]
+    def refused(self, code: object) -> None:
+        """Count a code that is not 200."""
+        self.result.not_200[code] += 1
 
-    def fill(self) -> None:
-        """Open as many requests as the window allows."""
-        for _ in range(self._window - len(self.open)):
-            self._send()
+    def fault(self, sentence: str, count: int = 1) -> None:
+        """Count what should not have come, or did not, and keep the first sentences."""
+        self.result.errors += count
+        if len(self.result.faults) < _FAULTS:
+            self.result.faults.append(sentence)
 
-    def close(self) -> None:
-        """End the connection in order."""
-        self._closing = True
-        self._transport.write(bytes((PacketType.DISCONNECT << 4, 0)))
-        self._transport.close()
-
-    def _take(self, first: int, body: bytes) -> None:
-        kind = first >> 4
-        if kind == PacketType.PUBLISH:
-            self._answered(first, body)
-        elif kind == PacketType.CONNACK:
-            if body[1]:
-                self.ready.set_exception(FleetError(f"{self._device} is refused with CONNACK {body[1]}"))
-                return
-            topic = self._reports.topic(self._device).encode() + b"_reply"
-            self._write(PacketType.SUBSCRIBE << 4 | 2, b"\x00\x01" + _text(topic) + b"\x00")
-        elif kind == PacketType.SUBACK:
-            if body[2] & 0x80:
-                self.ready.set_exception(FleetError(f"{self._device} may not subscribe to its replies"))
-            else:
-                self.ready.set_result(None)
-
-    def _answered(self, first: int, body: bytes) -> None:
-        """Note one reply and send the next request."""
-        fleet = self._fleet
-        start = 2 + (body[0] << 8 | body[1])
-        if first & 6:
-            self._transport.write(encode_ack(PacketType.PUBACK, body[start] << 8 | body[start + 1]))
-            start += 2
-        at = body.index(_ID, start) + len(_ID)
-        sent = self.open.pop(body[at : body.index(b'"', at)], None)
-        if sent is None:
-            return
-        if fleet.measuring:
-            at = body.index(_CODE, start) + len(_CODE)
-            result = fleet.result
-            result.codes[body[at : at + 4].rstrip(b",}")] += 1
-            result.replies += 1
-            result.latencies.append(time.perf_counter() - sent)
-        if fleet.sending:
-            self._send()
-
-    def _send(self) -> None:
-        name, payload = next(self._messages)
-        self._packet_id = self._packet_id % _PACKET_IDS + 1
-        self.open[name] = time.perf_counter()
-        self._write(PacketType.PUBLISH << 4 | 2, self._topic + self._packet_id.to_bytes(2) + payload)
-
-    def _write(self, first: int, body: bytes) -> None:
-        length, header = len(body), bytearray((first,))
-        while True:
-            length, byte = length >> 7, length & 0x7F
-            header.append(byte | 0x80 if length else byte)
-            if not length:
-                break
-        self._transport.write(bytes(header) + body)
+    def settled(self, device: Device) -> None:
+        """Note that a device waits for nothing."""
+        if self._unsettled:
+            self._unsettled.discard(device)
+            if not self._unsettled:
+                self._all_settled.set()
 
 
-def _header(data: bytes, position: int, end: int) -> tuple[int, int] | None:
-    """Where a packet's body starts and its length; None where the header is not all there."""
-    length = 0
-    for index in range(position + 1, min(position + 5, end)):
-        byte = data[index]
-        length |= (byte & 0x7F) << (7 * (index - position - 1))
-        if not byte & 0x80:
-            return index + 1, length
-    return None
+def _quiet() -> None:
+    """Keep the garbage collector from looking at thousands of devices again and again."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
-def _text(text: bytes) -> bytes:
-    return len(text).to_bytes(2) + text
+def _allow_open_files() -> None:
+    """Thousands of devices need as many descriptors, and many systems allow 1024 until they are asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else hard
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -148,6 +148,8 @@ def _check(slot: Slot, value: object, origin: str) -> object:
     rules = slot.spec.metadata
     allowed = slot.allowed()
     if slot.type is Bind and isinstance(value, str):
+        if not value and rules["empty"]:
+            return None
         try:
             return Bind.parse(value)
         except ValueError as exc:

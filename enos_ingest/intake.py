@@ -1,9 +1,11 @@
-"""Pipeline, store and reply joined: a reply is handed out only after its record is committed."""
+"""Pipeline, store and reply joined: an answer is handed out only after the record of its message is committed."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
+from collections import deque
 from collections.abc import Callable
 
 from enos_ingest.errors import StorageError, StoreClosedError
@@ -14,91 +16,127 @@ from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.store import Writer
 
-__all__ = ["Intake"]
+__all__ = ["Answer", "Intake"]
 
 log = get_logger(__name__)
 
 _NOTHING = Record([])
 
+_NO_REQUEST = Outcome("none", Code.SUCCESS, "", "", b"", None)
+"""Of a message that asks for nothing: it is acknowledged in its turn and has no reply."""
+
+Answer = Callable[[Outcome | None], None]
+"""Takes the outcome of a message once it may be answered; None where it gets no answer, so that it is sent again."""
+
 
 class Intake:
-    """Takes messages in, in order, and gives their outcomes back once they may be answered.
+    """Takes messages in, in order, and gives their outcomes back once they may be answered, in the same order.
 
-    The outcome of a message comes after the commit of its record. While the store cannot commit no outcome
-    comes, and `in_flight` grows: transports stop reading at the limits.
+    The outcome of a message comes after the commit of its record. While the store cannot commit no outcome comes,
+    and `in_flight` grows until `is_full`: transports stop reading then.
 
     Args:
         observe: told of each outcome as it is given out, with the seconds since its receipt.
+        in_flight, in_flight_bytes: how many messages, and bytes of payload, may wait for their commit.
     """
 
-    def __init__(self, pipeline: Pipeline, writer: Writer, observe: Callable[[Outcome, float], None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        writer: Writer,
+        observe: Callable[[Outcome, float], None],
+        *,
+        in_flight: int,
+        in_flight_bytes: int,
+    ) -> None:
+        self.in_flight = 0
+        """How many messages have been judged and not yet committed."""
+        self.in_flight_bytes = 0
+        """How many bytes of payload they have together."""
+        self.store_fails = False
+        """Whether the store cannot commit now; while it cannot, nothing more is taken in."""
         self._pipeline = pipeline
         self._writer = writer
         self._observe = observe
-        self._in_flight = 0
-        self._in_flight_bytes = 0
+        self._limit = in_flight
+        self._limit_bytes = in_flight_bytes
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._waking = False
 
     @property
-    def in_flight(self) -> int:
-        """How many messages have been judged and not yet committed."""
-        return self._in_flight
+    def is_full(self) -> bool:
+        """Whether transports must not read further messages."""
+        return (
+            self.in_flight >= self._limit
+            or self.in_flight_bytes >= self._limit_bytes
+            or (self.store_fails and self.in_flight > 0)
+        )
 
-    @property
-    def in_flight_bytes(self) -> int:
-        """How many bytes of payload they have together."""
-        return self._in_flight_bytes
+    def when_room(self, callback: Callable[[], None]) -> None:
+        """Call back once there is room again, after those who asked before; whoever finds none asks again."""
+        self._waiting.append(callback)
 
-    def submit(self, message: Message, answer: Callable[[Outcome], None]) -> None:
-        """Judge a message now, and call `answer` once its reply may leave.
+    def submit(self, message: Message, answer: Answer) -> None:
+        """Judge a message now, and call `answer` once it may be answered.
 
-        A message that is no request is dropped. A fault of ours is logged and leaves the message without an
-        answer, so that its sender sends it again.
+        A fault of ours is logged and leaves the message without an answer, so that its sender sends it again.
         """
         started = time.perf_counter()
         try:
-            outcome = self._pipeline.process(message)
+            outcome = self._pipeline.process(message) or _NO_REQUEST
         except Exception:  # a bug that one message finds must not stop the others
             log.exception("a message could not be judged", topic=message.topic, bytes=len(message.payload))
-            return
-        if outcome is None:
-            log.debug("not a request", topic=message.topic)
+            answer(None)
             return
         size = len(message.payload)
-        self._in_flight += 1
-        self._in_flight_bytes += size
-
-        def committed(future: asyncio.Future[None]) -> None:
-            self._in_flight -= 1
-            self._in_flight_bytes -= size
-            if self._is_committed(future, message.topic):
-                self._give_out(outcome, message.topic, started, answer)
-
+        self.in_flight += 1
+        self.in_flight_bytes += size
         # Where there is nothing to store, an empty record keeps the answer in its place behind those before it.
-        self._writer.commit(outcome.record or _NOTHING).add_done_callback(committed)
+        settle = functools.partial(self._settle, message.topic, size, started, outcome, answer)
+        self._writer.commit(outcome.record or _NOTHING, settle)
 
     def activate(self, device: DeviceId, now: int) -> None:
         """Store that a device has logged in for the first time, at `now` in epoch milliseconds."""
-        future = self._writer.commit(Record([], None, device, now))
-        future.add_done_callback(lambda done: self._is_committed(done, str(device)))
 
-    def _give_out(self, outcome: Outcome, topic: str, started: float, answer: Callable[[Outcome], None]) -> None:
-        self._observe(outcome, time.perf_counter() - started)
-        if outcome.code is not Code.SUCCESS:
-            rejection = outcome.record.rejection if outcome.record else None
-            publisher = rejection.publisher if rejection else ""
-            log.info("refused", publisher=publisher, topic=topic, code=int(outcome.code), reason=outcome.reason)
+        def done(error: StorageError | None) -> None:
+            if error is not None:
+                _log_fault(error, str(device))
+
+        self._writer.commit(Record([], None, device, now), done)
+
+    def _settle(
+        self, topic: str, size: int, started: float, outcome: Outcome, answer: Answer, error: StorageError | None
+    ) -> None:
+        """The store's word on a message: committed, or why it never will be."""
+        self.in_flight -= 1
+        self.in_flight_bytes -= size
+        if self._waiting and not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
+        if error is not None:
+            _log_fault(error, topic)
+            answer(None)
+            return
+        if outcome is not _NO_REQUEST:
+            self._observe(outcome, time.perf_counter() - started)
+            if outcome.code is not Code.SUCCESS:
+                rejection = outcome.record.rejection if outcome.record else None
+                publisher = rejection.publisher if rejection else ""
+                log.info("refused", publisher=publisher, topic=topic, code=int(outcome.code), reason=outcome.reason)
         answer(outcome)
 
-    def _is_committed(self, future: asyncio.Future[None], topic: str) -> bool:
-        if future.cancelled():
-            return False
-        match future.exception():
-            case None:
-                return True
-            case StoreClosedError():
-                log.warning("stopped before a message was committed; its sender gets no answer", topic=topic)
-            case StorageError() as error:
-                log.error("a message cannot be stored; its sender gets no answer", topic=topic, error=str(error))
-            case error:
-                log.error("the writer failed", topic=topic, exc_info=error)
-        return False
+    def _wake(self) -> None:
+        """Let those who wait go on, in their turn, as long as there is room."""
+        self._waking = False
+        for _ in range(len(self._waiting)):
+            if self.is_full:
+                return
+            self._waiting.popleft()()
+
+
+def _log_fault(error: StorageError, topic: str) -> None:
+    if isinstance(error, StoreClosedError):
+        log.warning("stopped before a message was committed; its sender gets no answer", topic=topic)
+    else:
+        log.error("a message cannot be stored; its sender gets no answer", topic=topic, error=str(error))

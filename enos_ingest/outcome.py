@@ -30,7 +30,8 @@ class Point(NamedTuple):
 class Rejection(NamedTuple):
     """A message, or the skipped part of one, kept for a person to look at.
 
-    `time` is the receive time in epoch milliseconds; `code` is what the sender was told.
+    `time` is the receive time in epoch milliseconds; `code` is what the sender was told. `size` is the payload's
+    length as received, in bytes: `payload` is only the beginning of one that was over the limit.
     """
 
     time: int
@@ -39,9 +40,11 @@ class Rejection(NamedTuple):
     code: int
     reason: str
     payload: bytes
+    size: int
 
 
-class Record(NamedTuple):
+@dataclass(slots=True)
+class Record:
     """What one message asks the store to commit, all or nothing, in this order.
 
     `activated` names devices whose first successful login this is; `time` is when, in epoch milliseconds.
@@ -53,7 +56,7 @@ class Record(NamedTuple):
     time: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """The verdict on one message: the reply must not leave before `record` is committed.
 

@@ -11,32 +11,36 @@ from dataclasses import dataclass
 
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
-from enos_ingest.errors import PayloadError, SchemaError
+from enos_ingest.errors import PayloadError
 from enos_ingest.outcome import Outcome, Record, Rejection
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import Publisher
 from enos_ingest.protocol.messages import decode_request, encode_reply, request_id, scan_id
-from enos_ingest.protocol.topics import Topic, is_reply, is_to_device, parse_topic, reply_topic
+from enos_ingest.protocol.topics import Topic, parse_topic
 from enos_ingest.uplinks import ROUTES
 from enos_ingest.uplinks.route import Accepted, ModelSource, Refusal, Request, Route, World
 
 __all__ = ["Message", "Pipeline"]
 
+_SUCCESS = Code.SUCCESS  # named once: to look a member of an enumeration up takes as long as to make an object
+
 _REASON_CHARACTERS = 300
 """A reason may quote names that a device made up, of any length; a reply says it in a few words."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """What came in: `received` is epoch milliseconds.
 
     `publisher` is who sent it, None where only the topic is known: then the topic's own device or channel counts.
+    `size` is the payload's length in bytes where `payload` is only the beginning of one that was over the limit.
     """
 
     topic: str
     payload: bytes
     received: int
     publisher: Publisher | None = None
+    size: int | None = None
 
 
 class Pipeline:
@@ -67,44 +71,45 @@ class Pipeline:
         self._message_bytes = message_bytes
         self._max_future_seconds = max_future_seconds
         self._sub_devices_per_gateway = sub_devices_per_gateway
+        self._world: World | None = None
 
     def process(self, message: Message) -> Outcome | None:
         """The verdict on a message; None for one that is no request, which nobody answers."""
         topic = parse_topic(message.topic)
-        if topic is None or is_reply(message.topic) or is_to_device(topic):
+        if topic is None or not topic.is_request:
             return None
         publisher = topic.owner if message.publisher is None else message.publisher
-        route = ROUTES.get((topic.family, topic.action))
+        route = ROUTES.get(topic.kind)
         if route is None:
             refusal = Refusal(Code.NO_WRITE_PERMISSION, f"no such topic for devices: {topic.action[:100]}")
-            return _refuse("unknown", topic, publisher, message, scan_id(message.payload), refusal)
+            found = scan_id(message.payload, is_whole=_size(message) == len(message.payload))
+            return _refuse("unknown", topic, publisher, message, found, refusal)
         try:
-            document = decode_request(message.payload, self._message_bytes)
+            document = decode_request(message.payload, self._message_bytes, message.size)
         except PayloadError as error:
             code = route.codes.unreadable if message.payload else route.codes.empty
             return _refuse(route.name, topic, publisher, message, error.request_id, Refusal(code, str(error)))
         identifier = request_id(document, message.payload)
         try:
-            _check_envelope(route, document)
-            accepted = route.handle(Request(topic, publisher, document, message.received), self._world())
+            if not route.schema.is_valid(document):
+                raise _envelope_fault(route, document)
+            accepted = route.handle(Request(topic, publisher, document, message.received), self._world_now())
         except Refusal as refusal:
             return _refuse(route.name, topic, publisher, message, identifier, refusal)
         return _accept(route.name, topic, publisher, message, identifier, accepted)
 
-    def _world(self) -> World:
-        return World(
-            self._directory(), self._models, self._presence, self._max_future_seconds, self._sub_devices_per_gateway
-        )
+    def _world_now(self) -> World:
+        directory = self._directory()
+        if self._world is None or self._world.directory is not directory:
+            bounds = self._max_future_seconds, self._sub_devices_per_gateway
+            self._world = World(directory, self._models, self._presence, *bounds)
+        return self._world
 
 
-def _check_envelope(route: Route, document: dict[str, object]) -> None:
-    if route.schema.is_valid(document):
-        return
-    try:
-        route.schema.check(document)
-    except SchemaError as fault:
-        code = route.codes.method if fault.path == ("method",) else route.codes.shape
-        raise Refusal(code, str(fault)) from None
+def _envelope_fault(route: Route, document: dict[str, object]) -> Refusal:
+    fault = route.schema.fault(document)
+    assert fault is not None  # or it would be valid
+    return Refusal(route.codes.method if fault.path == ("method",) else route.codes.shape, str(fault))
 
 
 def _accept(
@@ -116,22 +121,30 @@ def _accept(
         named = "; ".join(_cut(text) for text in accepted.reasons)
         unnamed = accepted.skipped - len(accepted.reasons)
         more = f"; and {unnamed} more" if unnamed else ""
-        reason = f"skipped: {named}{more}"
-        rejection = Rejection(message.received, message.topic, str(publisher), Code.SUCCESS, reason, message.payload)
-    reply = encode_reply(identifier, Code.SUCCESS, text, accepted.data)
+        rejection = _reject(message, publisher, _SUCCESS, f"skipped: {named}{more}")
+    reply = encode_reply(identifier, _SUCCESS, text, accepted.data)
     record = None
     if accepted.points or rejection or accepted.activated:
         record = Record(accepted.points, rejection, accepted.activated, message.received)
-    return Outcome(operation, Code.SUCCESS, text, reply_topic(topic.name), reply, record, accepted.skipped)
+    return Outcome(operation, _SUCCESS, text, topic.reply_topic, reply, record, accepted.skipped)
 
 
 def _refuse(
     operation: str, topic: Topic, publisher: Publisher, message: Message, identifier: str, refusal: Refusal
 ) -> Outcome:
     reason = _cut(refusal.reason)
-    rejection = Rejection(message.received, message.topic, str(publisher), refusal.code, reason, message.payload)
+    rejection = _reject(message, publisher, refusal.code, reason)
     reply = encode_reply(identifier, refusal.code, reason)
-    return Outcome(operation, refusal.code, reason, reply_topic(topic.name), reply, Record([], rejection))
+    return Outcome(operation, refusal.code, reason, topic.reply_topic, reply, Record([], rejection))
+
+
+def _reject(message: Message, publisher: Publisher, code: Code, reason: str) -> Rejection:
+    size = _size(message)
+    return Rejection(message.received, message.topic, str(publisher), code, reason, message.payload, size)
+
+
+def _size(message: Message) -> int:
+    return len(message.payload) if message.size is None else message.size
 
 
 def _cut(reason: str) -> str:

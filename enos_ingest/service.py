@@ -16,7 +16,11 @@ from enos_ingest.devices.presence import Presence
 from enos_ingest.endpoint.authentication import Authenticator
 from enos_ingest.endpoint.limits import ConnectionLimits
 from enos_ingest.endpoint.listener import MqttListener
-from enos_ingest.errors import StorageError
+from enos_ingest.endpoint.mirror import Mirror
+from enos_ingest.endpoint.relays import Relays
+from enos_ingest.endpoint.sessions import Sessions
+from enos_ingest.endpoint.tls import ServerCertificate
+from enos_ingest.errors import ConfigError, StorageError
 from enos_ingest.http.app import HttpParts, create_app
 from enos_ingest.http.listener import HttpListener
 from enos_ingest.http.metrics import Metrics, Readings
@@ -29,6 +33,7 @@ from enos_ingest.settings import Settings
 from enos_ingest.sockets import Bind
 from enos_ingest.storage.registry import open_registry
 from enos_ingest.storage.sqlite import parse_url
+from enos_ingest.storage.store import Writer
 from enos_ingest.storage.writer import SqliteWriter
 from enos_ingest.subscriber import Subscriber
 
@@ -47,14 +52,20 @@ _IDLE_SECONDS = 0.005
 class Service:
     """A whole node: `start`, then `stop`. One that failed to start has been taken down again.
 
+    Args:
+        open_writer: makes the store, from what `SqliteWriter` takes; another is for measuring the rest.
+
     Raises (from `start`):
         StartError, ConfigError, StorageError, ModelError, RegistryError: one sentence that says what to mend.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, open_writer: Callable[..., Writer] = SqliteWriter) -> None:
         self.settings = settings
         self.database = parse_url(settings.storage.url, settings.base)
+        self._open_writer = open_writer
         self._parts = contextlib.AsyncExitStack()
+        self._certificate: ServerCertificate | None = None
+        self._tls_address: Bind | None = None
         self._directory = Directory()
         self._revision = -1
         self._state = "new"
@@ -63,6 +74,11 @@ class Service:
     def mqtt_address(self) -> Bind:
         """Where MQTT is served, with the port that port 0 became."""
         return self._mqtt_address
+
+    @property
+    def tls_address(self) -> Bind | None:
+        """Where MQTT is served over TLS, None for nowhere."""
+        return self._tls_address
 
     @property
     def http_address(self) -> Bind:
@@ -77,7 +93,8 @@ class Service:
             await self._parts.aclose()
             raise
         self._state = "started"
-        log.info("listening", version=__version__, mqtt=str(self.mqtt_address), http=str(self.http_address))
+        tls = {"tls": str(self.tls_address)} if self.tls_address else {}
+        log.info("listening", version=__version__, mqtt=str(self.mqtt_address), **tls, http=str(self.http_address))
         if not self._directory.devices:
             log.warning("no device is declared yet: write a registry file, then `enos-ingest registry apply FILE.toml`")
 
@@ -98,21 +115,17 @@ class Service:
         log.info("stopped")
 
     async def _start_parts(self) -> None:
-        settings, limits = self.settings, self.settings.limits
+        limits = self.settings.limits
         self._metrics = metrics = Metrics()
 
         self._catalogue = await asyncio.to_thread(self._load_models)
-        self._writer = SqliteWriter(
+        self._writer = self._open_writer(
             self.database,
             quarantine_rows=limits.quarantine_rows,
             quarantine_bytes=limits.quarantine_bytes,
-            on_state=_log_store_state,
+            on_state=self._store_state,
         )
         self._parts.push_async_callback(self._writer.close)
-        self._registry = open_registry(self.database)
-        self._parts.callback(self._registry.close)
-        await asyncio.to_thread(self._load_registry)
-
         self._presence = Presence()
         pipeline = Pipeline(
             self.directory,
@@ -122,7 +135,16 @@ class Service:
             max_future_seconds=limits.max_future_seconds,
             sub_devices_per_gateway=limits.sub_devices_per_gateway,
         )
-        self._intake = Intake(pipeline, self._writer, self._observe)
+        self._intake = Intake(
+            pipeline,
+            self._writer,
+            self._observe,
+            in_flight=limits.in_flight,
+            in_flight_bytes=limits.in_flight_bytes,
+        )
+        self._registry = open_registry(self.database)
+        self._parts.callback(self._registry.close)
+        await asyncio.to_thread(self._load_registry)
         await self._start_mqtt()
         metrics.watch(
             Readings(
@@ -139,40 +161,48 @@ class Service:
             task = asyncio.create_task(_every(seconds, watch, ended), name=watch.__name__)
             self._parts.push_async_callback(_ended, task, ended)
 
-        self._mqtt_address = await self._listener.listen(settings.mqtt.bind, "mqtt.bind")
+        await self._listen()
 
     async def _start_mqtt(self) -> None:
         """The embedded broker, and its subscriber on a loopback port of its own, before anyone else can connect."""
-        limits = self.settings.limits
-        broker = EmbeddedBroker(self.directory)
-        await broker.start()
-        self._parts.push_async_callback(broker.shutdown)
+        self._broker = EmbeddedBroker(self.directory)
+        await self._broker.start()
+        self._parts.push_async_callback(self._broker.shutdown)
         authenticator = Authenticator(self.directory, anonymous=self.settings.security.anonymous)
-        self._listener = MqttListener(
-            broker,
-            authenticator,
-            self.directory,
-            self._presence,
-            self._intake,
-            self._metrics,
-            ConnectionLimits(
-                connections=limits.connections,
-                connect_bytes=limits.connect_bytes,
-                connect_seconds=limits.connect_seconds,
-                packet_bytes=limits.packet_bytes,
-                outgoing_bytes=limits.outgoing_bytes,
-                subscriptions=limits.subscriptions,
-                in_flight=limits.in_flight,
-                in_flight_bytes=limits.in_flight_bytes,
-            ),
-        )
+        limits = ConnectionLimits.from_settings(self.settings.limits)
+        mirror = Mirror(self._metrics.mirror_dropped)
+        shared = (authenticator, self.directory)
+        sessions = Sessions(*shared, self._presence, self._intake, mirror, self._metrics, limits)
+        relays = Relays(self._broker, *shared, self._intake, mirror, self._metrics, limits)
+        self._listener = MqttListener(authenticator, sessions, relays, self._intake, self._metrics, limits)
         self._parts.push_async_callback(self._listener.close)
         inside = await self._listener.listen(Bind("127.0.0.1", 0), inside=True)
-        self._broker = broker
         self._subscriber = Subscriber(self._intake, inside.host, inside.port, authenticator.hub_credentials)
-        self._listener.arrived = lambda: self._subscriber.received
+        relays.arrived = lambda: self._subscriber.received
         self._parts.push_async_callback(self._subscriber.close)
         await self._subscriber.start()
+
+    async def _listen(self) -> None:
+        """Serve clients, last of all."""
+        mqtt = self.settings.mqtt
+        if mqtt.tls_bind is not None:
+            self._certificate = ServerCertificate(*self.settings.tls_files())
+            self._tls_address = await self._listener.listen(
+                mqtt.tls_bind, "mqtt.tls_bind", certificate=self._certificate
+            )
+        self._mqtt_address = await self._listener.listen(mqtt.bind, "mqtt.bind")
+
+    def reload_certificate(self) -> None:
+        """Read the certificate and its key again; new connections are served with them."""
+        if self._certificate is None:
+            log.info("there is no certificate to read again, as mqtt.tls_bind is not set")
+            return
+        try:
+            self._certificate.reload()
+        except ConfigError as error:
+            log.error("the certificate cannot be used, the last one stays in force", error=str(error))
+        else:
+            log.info("certificate reloaded", file=self.settings.mqtt.tls_certificate)
 
     async def _start_http(self) -> None:
         bind = self.settings.http.bind
@@ -206,10 +236,8 @@ class Service:
         for product in self._directory.products.values():
             if product.model and self._catalogue.get(product.model) is None:
                 log.warning("thing model of a product is not loaded", product=product.key, model=product.model)
-            if product.require_tls:
-                log.warning(
-                    "require_tls has no effect in this release, its devices get in without", product=product.key
-                )
+            if product.require_tls and self.settings.mqtt.tls_bind is None:
+                log.warning("devices of a product must use TLS, and mqtt.tls_bind is not set", product=product.key)
 
     def _apply(self, file: Path) -> None:
         models = {model.model.model_id for model in self._catalogue.models()}
@@ -245,6 +273,13 @@ class Service:
             write = log.info if in_force else log.error
             write(event.message, model=event.model_id, file=event.source)
 
+    def _store_state(self, failure: str | None) -> None:
+        self._intake.store_fails = failure is not None
+        if failure is None:
+            log.info("the store commits again")
+        else:
+            log.error("the store cannot commit: nothing is answered with 200 until it can", reason=failure)
+
     def _observe(self, outcome: Outcome, seconds: float) -> None:
         self._metrics.uplink(outcome.operation, outcome.code, seconds)
         self._metrics.points(len(outcome.record.points) if outcome.record else 0, outcome.skipped)
@@ -268,22 +303,15 @@ class Service:
 
     def _is_idle(self) -> bool:
         """Whether everything that was read has been committed and its answer written to the connection."""
-        hub = self._listener.hub
+        hub = self._listener.relays.hub
         return (
-            self._listener.is_idle
+            self._listener.relays.is_idle
             and self._broker.is_idle
             and self._intake.in_flight == 0
             and (
                 hub is None or (hub.offered == self._subscriber.received and hub.published == self._subscriber.replied)
             )
         )
-
-
-def _log_store_state(failure: str | None) -> None:
-    if failure is None:
-        log.info("the store commits again")
-    else:
-        log.error("the store cannot commit: nothing is answered with 200 until it can", reason=failure)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]], ended: asyncio.Event) -> None:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import enos_ingest
 from enos_ingest.errors import ConfigError
@@ -39,7 +40,7 @@ PACKAGED_MODELS = Path(enos_ingest.__file__).parent / "schemas" / "models"
 """The sample thing models that come with the package."""
 
 _MQTT_LONGEST = 268_435_455
-"""The longest packet that MQTT can announce [MQTT-2.2.3]."""
+"""The longest packet that MQTT can announce [MQTT 2.2.3]."""
 
 
 def _about(
@@ -56,6 +57,24 @@ class MqttSettings:
     bind: Bind = field(
         default=Bind("127.0.0.1", 1883),
         metadata=_about("Where devices and MQTT tools connect; port 0 takes any free port, 0.0.0.0 all addresses."),
+    )
+    tls_bind: Bind | None = field(
+        default=None,
+        metadata=_about(
+            'Where they connect with TLS, usually port 8883; "" for nowhere. Needs tls_certificate and tls_key.',
+            empty=True,
+        ),
+    )
+    tls_certificate: str = field(
+        default="",
+        metadata=_about(
+            "The file of the hub's certificate, as PEM, followed by those that lead to its root; read again on SIGHUP.",
+            empty=True,
+        ),
+    )
+    tls_key: str = field(
+        default="",
+        metadata=_about("The file of the certificate's private key, as PEM, without a passphrase.", empty=True),
     )
 
 
@@ -119,7 +138,7 @@ class SecuritySettings:
     anonymous: bool = field(
         default=False,
         metadata=_about(
-            "Let clients in without a user name, to read and publish; accepted only while both binds are loopback."
+            "Let clients in without a user name, to read and publish; accepted only while all binds are loopback."
         ),
     )
 
@@ -149,10 +168,27 @@ class LimitsSettings:
         ),
     )
     connect_seconds: float = field(
-        default=10.0, metadata=_about("Seconds that a new connection may take to send CONNECT.", low=0.1, high=3600)
+        default=10.0,
+        metadata=_about(
+            "Seconds that a new connection may take to send CONNECT, the handshake of TLS included.", low=0.1, high=3600
+        ),
     )
     connections: int = field(
         default=10_000, metadata=_about("MQTT connections at the same time.", low=1, high=1_000_000)
+    )
+    connections_per_address: int = field(
+        default=10_000,
+        metadata=_about(
+            "The same, from one source address; IPv6 counts by /64. A whole site may be behind one address.",
+            low=1,
+            high=1_000_000,
+        ),
+    )
+    connects_per_second: int = field(
+        default=5000,
+        metadata=_about(
+            "New connections a second from one source address; as many may come at once.", low=1, high=1_000_000
+        ),
     )
     in_flight: int = field(
         default=2000,
@@ -166,7 +202,28 @@ class LimitsSettings:
         default=67_108_864,
         metadata=_about("The same, in bytes of payload: 2000 long messages could be 1 GiB.", low=1024, high=2**40),
     )
-    subscriptions: int = field(default=200, metadata=_about("Topic filters per connection.", low=1, high=100_000))
+    in_flight_per_connection: int = field(
+        default=256,
+        metadata=_about(
+            "Uplinks of one connection read and not yet committed; at the limit its reading stops until some are.",
+            low=1,
+            high=1_000_000,
+        ),
+    )
+    unacknowledged: int = field(
+        default=1000,
+        metadata=_about(
+            "Messages of QoS 1 to one client that it has not acknowledged; more go out with QoS 0, and TCP loses none.",
+            low=1,
+            high=65_535,
+        ),
+    )
+    subscriptions: int = field(
+        default=2000,
+        metadata=_about(
+            "Topic filters per connection; a gateway needs several for each sub-device.", low=1, high=100_000
+        ),
+    )
     sub_devices_per_gateway: int = field(
         default=200,
         metadata=_about("Sub-devices that one gateway may have online at the same time.", low=1, high=100_000),
@@ -236,8 +293,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what no setting can know alone; raises ConfigError."""
-        for name, bind in (("mqtt.bind", self.mqtt.bind), ("http.bind", self.http.bind)):
-            if self.security.anonymous and not bind.is_loopback:
+        binds = {"mqtt.bind": self.mqtt.bind, "mqtt.tls_bind": self.mqtt.tls_bind, "http.bind": self.http.bind}
+        for name, bind in binds.items():
+            if self.security.anonymous and bind is not None and not bind.is_loopback:
                 raise ConfigError(
                     f"security.anonymous = true would let everybody in: it is accepted only on a loopback bind"
                     f" such as 127.0.0.1, and {name} is {bind}"
@@ -247,10 +305,21 @@ class Settings:
                 f"limits.packet_bytes = {self.limits.packet_bytes} must be at least"
                 f" limits.message_bytes = {self.limits.message_bytes}, as a packet holds a message"
             )
+        tls = {name: getattr(self.mqtt, name) for name in ("tls_bind", "tls_certificate", "tls_key")}
+        absent = [f"mqtt.{name}" for name, value in tls.items() if not value]
+        if absent and len(absent) < len(tls):
+            raise ConfigError(
+                "TLS needs mqtt.tls_bind, mqtt.tls_certificate and mqtt.tls_key, or none of them:"
+                f" {' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not set"
+            )
 
     def registry_file(self) -> Path | None:
         """The registry file to apply at start, None where none is set."""
         return self.base / self.registry.file if self.registry.file else None
+
+    def tls_files(self) -> tuple[Path, Path]:
+        """The files of the certificate and of its key; to be used where `mqtt.tls_bind` is set."""
+        return self.base / self.mqtt.tls_certificate, self.base / self.mqtt.tls_key
 
     def models_folder(self) -> tuple[Path, bool]:
         """The folder of thing models, and whether it is the packaged samples for want of one."""
@@ -298,7 +367,7 @@ class Slot(NamedTuple):
         if self.type is bool:
             return "true or false"
         if self.type is Bind:
-            return "HOST:PORT"
+            return 'HOST:PORT, or "" for none' if rules["empty"] else "HOST:PORT"
         return "a text" if rules["empty"] else "a text that is not empty"
 
 
@@ -311,7 +380,9 @@ def _all_slots() -> Iterator[Slot]:
     for section, holder in SECTIONS.items():
         types = get_type_hints(holder)
         for spec in fields(holder):
-            yield Slot(section, spec.name, types[spec.name], spec)
+            # Of what may be left empty, such as `Bind | None`, the type is what else it may be.
+            (kind,) = {*(get_args(types[spec.name]) or [types[spec.name]])} - {NoneType}
+            yield Slot(section, spec.name, kind, spec)
 
 
 SLOTS: Mapping[str, Slot] = {slot.name: slot for slot in _all_slots()}
@@ -321,17 +392,12 @@ def describe_settings() -> list[SettingDescription]:
     """Every setting, in the order of the sample file."""
     return [
         SettingDescription(
-            slot.section,
-            slot.key,
-            as_toml(slot.spec.default),
-            slot.spec.metadata["help"],
-            slot.env,
-            slot.allowed(),
+            slot.section, slot.key, as_toml(slot.spec.default), slot.spec.metadata["help"], slot.env, slot.allowed()
         )
         for slot in SLOTS.values()
     ]
 
 
 def as_toml(value: object) -> str:
-    """A text, number or truth value as TOML writes it."""
-    return json.dumps(str(value) if isinstance(value, Bind) else value)
+    """A text, number or truth value as TOML writes it; None, an address that is not set, as ""."""
+    return json.dumps("" if value is None else str(value) if isinstance(value, Bind) else value)

@@ -159,7 +159,9 @@ class Subscriber:
         now = time.time_ns() // 1_000_000
         self._intake.submit(Message(message.topic, bytes(message.payload), now), self._answer)
 
-    def _answer(self, outcome: Outcome) -> None:
+    def _answer(self, outcome: Outcome | None) -> None:
+        if outcome is None or not outcome.reply:
+            return
         info = self._client.publish(outcome.reply_topic, outcome.reply)
         if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS:
             self.replied += 1

@@ -9,6 +9,7 @@ __all__ = ["PACKAGES", "closing_line", "install_hint", "missing"]
 
 PACKAGES: Mapping[str, str] = {
     "bash": "bash",
+    "mosquitto": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,9 @@ def test_an_unknown_flag_is_refused_with_the_nearest_name() -> None:
         ("[mqtt]\nbind = 1883", "mqtt.bind must be HOST:PORT, not 1883"),
         ('[mqtt]\nbind = "1883"', "mqtt.bind must be HOST:PORT with a port from 0 to 65535"),
         ('[mqtt]\nbind = "a\\u001b[31m:1"', 'not "a\\u001b[31m:1"'),
+        ('[mqtt]\nbind = ""', "mqtt.bind must be HOST:PORT with a port from 0 to 65535"),
+        ("[mqtt]\ntls_bind = 8883", 'mqtt.tls_bind must be HOST:PORT, or "" for none, not 8883'),
+        ('[mqtt]\ntls_bind = "8883"', "mqtt.tls_bind must be HOST:PORT with a port from 0 to 65535"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(tmp_path: Path, text: str, said: str) -> None:
@@ -248,19 +252,52 @@ def test_an_address_of_another_form_is_refused(text: str) -> None:
         Bind.parse(text)
 
 
-@pytest.mark.parametrize("section", ["mqtt", "http"])
-def test_anonymous_is_accepted_on_loopback_binds_only(tmp_path: Path, section: str) -> None:
+@pytest.mark.parametrize("name", ["mqtt.bind", "mqtt.tls_bind", "http.bind"])
+def test_anonymous_is_accepted_on_loopback_binds_only(name: str) -> None:
     """One bind beyond loopback is enough to refuse it."""
-    assert load_settings(write(tmp_path, "[security]\nanonymous = true"), {}).security.anonymous
-    path = write(tmp_path, f"[security]\nanonymous = true\n[{section}]\nbind = '0.0.0.0:1'")
-    with pytest.raises(ConfigError, match=rf"only on a loopback bind such as 127\.0\.0\.1, and {section}\.bind is 0"):
-        load_settings(path, {})
+    given = {
+        "security.anonymous": "true",
+        "mqtt.tls_bind": "127.0.0.1:8883",
+        "mqtt.tls_certificate": "a",
+        "mqtt.tls_key": "b",
+    }
+    assert load_settings(None, {}, given).security.anonymous
+    with pytest.raises(ConfigError, match=rf"only on a loopback bind such as 127\.0\.0\.1, and {name} is 0"):
+        load_settings(None, {}, {**given, name: "0.0.0.0:1"})
 
 
 def test_settings_made_in_code_are_checked_against_each_other_too() -> None:
     """The rule does not depend on a file."""
     with pytest.raises(ConfigError, match=r"mqtt\.bind is 10\.0\.0\.1:1883"):
         Settings(mqtt=MqttSettings(Bind("10.0.0.1", 1883)), security=SecuritySettings(anonymous=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tls_bind": Bind("::1", 8883)}, "mqtt.tls_certificate and mqtt.tls_key are not set"),
+        ({"tls_bind": Bind("::1", 8883), "tls_certificate": "a"}, "mqtt.tls_key is not set"),
+        ({"tls_bind": Bind("::1", 8883), "tls_key": "a"}, "mqtt.tls_certificate is not set"),
+        ({"tls_certificate": "a", "tls_key": "b"}, "mqtt.tls_bind is not set"),
+    ],
+    ids=str,
+)
+def test_tls_is_set_whole_or_not_at_all(given: dict[str, Any], said: str) -> None:
+    """An address without a certificate cannot be served; a certificate without an address would serve nobody."""
+    with pytest.raises(ConfigError) as caught:
+        Settings(mqtt=MqttSettings(**given))
+    assert str(caught.value) == (
+        f"TLS needs mqtt.tls_bind, mqtt.tls_certificate and mqtt.tls_key, or none of them: {said}"
+    )
+
+
+def test_tls_is_off_until_it_has_an_address(tmp_path: Path) -> None:
+    """Both files are looked for from the folder of the configuration, like every path."""
+    assert load_settings(write(tmp_path, '[mqtt]\ntls_bind = ""\n'), {}).mqtt.tls_bind is None
+    tls = '[mqtt]\ntls_bind = "127.0.0.1:8883"\ntls_certificate = "tls/hub.pem"\ntls_key = "/etc/hub.key"\n'
+    settings = load_settings(write(tmp_path, tls), {})
+    assert settings.mqtt.tls_bind == Bind("127.0.0.1", 8883)
+    assert settings.tls_files() == (tmp_path / "tls" / "hub.pem", Path("/etc/hub.key"))
 
 
 def test_a_packet_must_be_able_to_hold_a_message() -> None:

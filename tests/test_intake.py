@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import sqlite3
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,14 +60,25 @@ class Observed(list[tuple[str, str]]):
         assert seconds >= 0
         self.append(("observe", orjson.loads(outcome.reply)["id"]))
 
-    def answer(self, outcome: Outcome) -> None:
-        """Take what a sender is told."""
-        self.append(("answer", orjson.loads(outcome.reply)["id"]))
+    def answer(self, outcome: Outcome | None) -> None:
+        """Take what a sender is told: no outcome, no answer; no reply, an acknowledgement."""
+        if outcome is None:
+            self.append(("nothing", ""))
+        else:
+            self.append(("answer", orjson.loads(outcome.reply)["id"] if outcome.reply else ""))
 
 
-def intake(writer: object, observed: Observed, judge: object = None) -> Intake:
-    """An intake; by default with a real pipeline."""
-    return Intake(cast("Pipeline", judge or pipeline()), cast("Writer", writer), observed.observe)
+def intake(
+    writer: object, observed: Observed, judge: object = None, *, in_flight: int = 1000, in_flight_bytes: int = 10**6
+) -> Intake:
+    """An intake; by default with a real pipeline, and room."""
+    return Intake(
+        cast("Pipeline", judge or pipeline()),
+        cast("Writer", writer),
+        observed.observe,
+        in_flight=in_flight,
+        in_flight_bytes=in_flight_bytes,
+    )
 
 
 async def idle(taking: Intake) -> None:
@@ -89,7 +101,7 @@ def test_an_answer_comes_after_the_commit(tmp_path: Path) -> None:
         observed = Observed()
         on_disk: list[int] = []
 
-        def answer(outcome: Outcome) -> None:
+        def answer(outcome: Outcome | None) -> None:
             observed.answer(outcome)
             on_disk.append(len(stored(path)))
 
@@ -123,17 +135,72 @@ def test_what_has_nothing_to_store_is_answered_in_its_turn(tmp_path: Path) -> No
     assert [row.time for row in stored(path)] == [1, 2]
 
 
-def test_what_is_no_request_is_dropped(tmp_path: Path) -> None:
-    """Replies, commands, topics of others."""
+def test_what_is_no_request_is_acknowledged_in_its_turn(tmp_path: Path) -> None:
+    """Replies, commands, topics of others: there is no reply, and no metric counts it."""
 
     async def main() -> None:
         observed = Observed()
         async with open_writer(tmp_path / "store.db") as writer:
             taking = intake(writer, observed)
+            taking.submit(report(1), observed.answer)
             for topic in (f"{TOPIC}_reply", f"/sys/{GATEWAY}/thing/service/x", "plant/line"):
                 taking.submit(Message(topic, b"{}", 1), observed.answer)
-            assert taking.in_flight == 0
-        assert observed == []
+            await idle(taking)
+        assert observed == [("observe", "1"), ("answer", "1"), *[("answer", "")] * 3]
+
+    run(main())
+
+
+@pytest.mark.parametrize("limits", [{"in_flight": 2}, {"in_flight_bytes": 2 * len(report(0).payload)}], ids=str)
+def test_who_waits_for_room_is_called_in_turn(tmp_path: Path, limits: dict[str, int]) -> None:
+    """Once there is some; who finds none may ask again."""
+    path = tmp_path / "store.db"
+
+    async def main() -> None:
+        observed = Observed()
+        async with open_writer(path) as writer:
+            taking = intake(writer, observed, **limits)
+            woken: list[int] = []
+            all_woken = asyncio.Event()
+
+            def go_on(number: int) -> None:
+                assert not taking.is_full
+                woken.append(number)
+                taking.submit(report(10 + number), observed.answer)
+                if len(woken) == 5:
+                    all_woken.set()
+
+            for time in range(2):
+                assert not taking.is_full
+                taking.submit(report(time), observed.answer)
+            for number in range(5):
+                taking.when_room(functools.partial(go_on, number))
+            assert taking.is_full
+            assert woken == []
+            async with asyncio.timeout(DEADLINE):
+                await all_woken.wait()
+            await idle(taking)
+            assert woken == [0, 1, 2, 3, 4]
+            assert not taking.is_full
+
+    run(main())
+
+
+def test_while_the_store_fails_there_is_no_room(tmp_path: Path) -> None:
+    """As long as something waits for it; with nothing on the way somebody has to try."""
+
+    async def main() -> None:
+        observed = Observed()
+        async with open_writer(tmp_path / "store.db") as writer:
+            taking = intake(writer, observed)
+            found = []
+            for fails, message in ((True, report(1)), (True, None), (False, None)):
+                taking.store_fails = fails
+                found.append(taking.is_full)
+                if message is not None:
+                    taking.submit(message, observed.answer)
+            assert found == [False, True, False]
+            await idle(taking)
 
     run(main())
 
@@ -196,7 +263,7 @@ def test_a_store_that_is_closed_answers_nobody(tmp_path: Path, caplog: pytest.Lo
         taking.submit(report(1), observed.answer)
         taking.activate(GATEWAY, 1)
         await idle(taking)
-        assert observed == []
+        assert observed == [("nothing", "")]
 
     run(main())
     assert caplog.text.count("stopped before a message was committed; its sender gets no answer") == 2
@@ -229,14 +296,9 @@ class Scripted:
             raise self.result
         return self.result
 
-    def commit(self, _: Record) -> asyncio.Future[None]:
-        """Commit as was said."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if isinstance(self.result, Exception):
-            future.set_exception(self.result)
-        else:
-            future.cancel()
-        return future
+    def commit(self, _: Record, done: Callable[[StorageError | None], None]) -> None:
+        """Fail as was said, in the next turn of the loop."""
+        asyncio.get_running_loop().call_soon(lambda: done(cast("StorageError", self.result)))
 
 
 def test_a_fault_of_the_pipeline_leaves_its_message_unanswered(
@@ -250,7 +312,7 @@ def test_a_fault_of_the_pipeline_leaves_its_message_unanswered(
             taking = intake(writer, observed, Scripted(ZeroDivisionError("x")))
             taking.submit(report(1), observed.answer)
             assert taking.in_flight == 0
-        assert observed == []
+        assert observed == [("nothing", "")]
 
     run(main())
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -280,7 +342,7 @@ def test_a_record_that_no_store_can_hold_leaves_its_message_unanswered(
             working.submit(report(1), observed.answer)
             await idle(failing)
             await idle(working)
-        assert observed == [("observe", "1"), ("answer", "1")]
+        assert observed == [("nothing", ""), ("observe", "1"), ("answer", "1")]
 
     run(main())
     assert [row.time for row in stored(path)] == [1]
@@ -292,12 +354,10 @@ def test_a_record_that_no_store_can_hold_leaves_its_message_unanswered(
     [
         (StoreClosedError("closed"), "stopped before a message was committed"),
         (StorageError("no space"), "a message cannot be stored; its sender gets no answer topic="),
-        (OSError("strange"), "the writer failed"),
-        (None, ""),
     ],
 )
-def test_no_answer_without_a_commit(fault: Exception | None, said: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever kept the store from it, also where the future was cancelled."""
+def test_no_answer_without_a_commit(fault: StorageError, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever kept the store from it."""
 
     async def main() -> None:
         observed = Observed()
@@ -305,7 +365,7 @@ def test_no_answer_without_a_commit(fault: Exception | None, said: str, caplog: 
         taking.submit(report(1), observed.answer)
         assert taking.in_flight == 1
         await idle(taking)
-        assert observed == []
+        assert observed == [("nothing", "")]
 
     run(main())
     assert said in caplog.text

@@ -124,7 +124,7 @@ def test_outcome_of_a_good_request() -> None:
         Point("EbxGvUrE", "gw-1", "temp", 5, 1.5, None, "resume"),
         Point("EbxGvUrE", "gw-1", "flag", 5, True, None, "resume"),
     ]
-    assert outcome.record[1:] == (None, None, RECEIVED)
+    assert (outcome.record.rejection, outcome.record.activated, outcome.record.time) == (None, None, RECEIVED)
     assert (outcome.operation, outcome.code, outcome.reason) == ("thing/measurepoint/resume", 200, "")
     assert outcome.reply == b'{"id":"7","code":200,"data":{}}'
     assert outcome.reply_topic == f"{RESUME}_reply"
@@ -142,7 +142,7 @@ def test_outcome_of_a_refusal() -> None:
     assert outcome.record is not None
     assert outcome.record.points == []
     reason = "params.measurepoints.nope: unknown"
-    assert outcome.record.rejection == (RECEIVED, RESUME, "EbxGvUrE/gw-1", 1204, reason, payload)
+    assert outcome.record.rejection == (RECEIVED, RESUME, "EbxGvUrE/gw-1", 1204, reason, payload, len(payload))
     assert (outcome.code, outcome.reason, outcome.skipped) == (1204, reason, 0)
 
 
@@ -210,6 +210,46 @@ def test_limit_of_a_payload_is_a_setting() -> None:
     assert judge(RESUME, payload, message_bytes=len(payload) - 1).code == 1206
 
 
+LOGIN = f"/ext/session/{DEVICE}/combine/login"
+
+
+@pytest.mark.parametrize(("topic", "code"), [(RESUME, 1206), (BATCH, 1206), (POST, 1206), (LOGIN, 1220)])
+@pytest.mark.parametrize(
+    ("beginning", "echoed"),
+    [(b'{"id":"7","version":"1.', "7"), (b'{"id":7,"', "7"), (b'{"id":7', ""), (b'{"id":"7', ""), (b'{"ver', "")],
+)
+def test_only_the_beginning_of_a_payload_over_the_limit(topic: str, code: int, beginning: bytes, echoed: str) -> None:
+    """Is enough to say how long it was, and for its id unless that is cut itself; quarantine has the true size."""
+    outcome = pipeline(message_bytes=1000).process(Message(topic, beginning, RECEIVED, size=1001))
+    assert outcome is not None
+    reason = "payload of 1001 bytes is over the limit of 1000"
+    assert orjson.loads(outcome.reply) == {"id": echoed, "code": code, "data": {}, "message": reason}
+    assert outcome.record is not None
+    assert outcome.record.rejection is not None
+    assert outcome.record.rejection[3:] == (code, reason, beginning, 1001)
+
+
+def test_only_the_beginning_of_a_payload_on_an_unknown_topic() -> None:
+    """Its size does not matter for the answer."""
+    topic = f"/sys/{DEVICE}/thing/nonsense"
+    for beginning, echoed in ((b'{"id":7,"', "7"), (b'{"id":7', "")):
+        outcome = pipeline(message_bytes=1000).process(Message(topic, beginning, RECEIVED, size=1001))
+        assert outcome is not None
+        assert (outcome.code, orjson.loads(outcome.reply)["id"]) == (1009, echoed)
+        assert outcome.record is not None
+        assert outcome.record.rejection is not None
+        assert outcome.record.rejection[5:] == (beginning, 1001)
+
+
+def test_size_of_a_whole_payload_may_be_told() -> None:
+    """It says nothing new."""
+    payload = orjson.dumps(resume({"temp": 1}))
+    for publisher in (None, DEVICE):
+        outcome = pipeline().process(Message(RESUME, payload, RECEIVED, publisher, len(payload)))
+        assert outcome is not None
+        assert outcome.code == 200
+
+
 FUTURE = RECEIVED + 60_000
 LATE = "more than 60 seconds in the future"
 
@@ -218,6 +258,8 @@ LATE = "more than 60 seconds in the future"
 def test_points_may_lie_so_far_in_the_future(time: int | None) -> None:
     """Up to the bound, and without a time."""
     assert judge(RESUME, resume({"temp": 1}, time=time), max_future_seconds=60).code == 200
+    item = {"measurepoints": {"temp": 1}, "time": time}
+    assert judge(BATCH, batch(item, item), max_future_seconds=60).code == 200
 
 
 @pytest.mark.parametrize("time", [FUTURE + 1, FUTURE / 1000 + 0.5, 253402300799999])
@@ -266,12 +308,12 @@ def test_registry_is_looked_at_for_each_message() -> None:
 
 def test_routes_are_told_by_family_and_action() -> None:
     """Each request of this release has one."""
-    assert sorted(f"{family.value} {action}" for family, action in ROUTES) == [
-        "integration measurepoint/post",
-        "session combine/login",
-        "session combine/logout",
-        "sys thing/measurepoint/resume",
-        "sys thing/measurepoint/resume/batch",
+    assert sorted(ROUTES) == [
+        "integration/measurepoint/post",
+        "session/combine/login",
+        "session/combine/logout",
+        "sys/thing/measurepoint/resume",
+        "sys/thing/measurepoint/resume/batch",
     ]
 
 

@@ -13,7 +13,7 @@ from enos_ingest.errors import StartError
 from enos_ingest.subscriber import UPLINK_FILTERS, Subscriber
 from tests.endpoint import inside
 from tests.endpoint.raw import RawClient, connect_packet
-from tests.endpoint.site import MODELS, REGISTRY, resume, resume_topic
+from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
 from tests.endpoint.waiting import eventually
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MANY = 50
 
 def cut(hub: Hub) -> None:
     """Break the subscriber's connection at the broker's side."""
-    relay = inside.listener(hub).hub
+    relay = inside.listener(hub).relays.hub
     assert relay is not None
     inside.run_inside(hub, relay.close)
 
@@ -41,14 +41,16 @@ def test_uplinks_work_again_after_the_connection_was_cut(
 ) -> None:
     """The hub says that it is not ready, connects again, and goes on; however often."""
     hub = enos_hub(registry=REGISTRY, models=MODELS)
-    with hub.connect("P/alone") as device:
+    with hub.connect("P/alone") as device, hub.connect_operator("alice", "alice-password") as alice:
         for time in (1, 2, 3):
             cut(hub)
             eventually(lambda: not ready(hub))
             assert "the subscriber is not connected to the embedded broker" in inside.reasons(hub)
+            # A device needs no broker.
+            assert device.resume({"n": 1}, time=10 * time)["code"] == 200
             eventually(lambda: ready(hub))
             assert inside.reasons(hub) == []
-            assert device.resume({"n": 1}, time=time)["code"] == 200
+            assert alice.request(resume_topic("alone"), resume(1, time=time))["code"] == 200
     said = [record.getMessage() for record in caplog.records if "lost the broker" in record.getMessage()]
     assert len(said) == 3
     hub.stop()
@@ -57,25 +59,25 @@ def test_uplinks_work_again_after_the_connection_was_cut(
 
 
 def test_messages_wait_while_the_subscriber_is_away(enos_hub: HubFactory) -> None:
-    """They would find nobody at the broker: the device keeps them, or the kernel does, until somebody is there."""
+    """They would find nobody at the broker: the client keeps them, or the kernel does, until somebody is there."""
     hub = enos_hub(registry=REGISTRY, models=MODELS)
-    with RawClient(hub) as device:
-        assert device.connect(connect_packet(hub.credentials("P/alone"))) == 0
+    with RawClient(hub) as bench:
+        assert bench.connect(connect_packet(operator("alice"))) == 0
         cut(hub)
         eventually(lambda: not ready(hub))
         for number in range(MANY):
-            device.publish(resume_topic("alone"), resume(1, time=number), packet_id=1 + number)
+            bench.publish(resume_topic("alone"), resume(1, time=number), packet_id=1 + number)
     eventually(lambda: len(hub.points("P/alone")) == MANY)
 
 
 def test_the_subscriber_comes_back_to_a_hub_that_is_full(enos_hub: HubFactory) -> None:
     """Its connection is none of those that `limits.connections` is about."""
     hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.connections": "1"})
-    with hub.connect("P/alone") as device:
+    with hub.connect_operator("alice", "alice-password") as alice:
         cut(hub)
         eventually(lambda: not ready(hub))
         eventually(lambda: ready(hub))
-        assert device.resume({"n": 1}, time=1)["code"] == 200
+        assert alice.request(resume_topic("alone"), resume(1))["code"] == 200
         with RawClient(hub) as other:
             assert other.connect(connect_packet(hub.credentials("P/other"))) == 3
 

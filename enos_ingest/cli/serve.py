@@ -34,7 +34,7 @@ def add_commands(commands: Commands) -> None:
         "serve",
         "run the hub",
         "Run the hub until SIGTERM or Ctrl-C, which drain it: what was read is committed and answered. "
-        "A second signal forces the end.",
+        "A second signal forces the end. SIGHUP reads the TLS certificate and its key again.",
     )
     parser.add_argument("--mqtt", metavar="HOST:PORT", help="where to serve MQTT (mqtt.bind)")
     parser.add_argument("--http", metavar="HOST:PORT", help="where to serve HTTP (http.bind)")
@@ -80,19 +80,23 @@ def _run_in_loop(loaded: Settings) -> int:
 
 
 def _allow_open_files(connections: int) -> None:
-    """Raise the soft limit on open files to the hard one, and say so where that is not enough for all connections."""
+    """Raise the soft limit on open files to the hard one, and say how many devices may connect by that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or soft < hard:
         # macOS calls its hard limit infinite and takes no more than this.
         target = max(soft, _OPEN_FILES if hard == resource.RLIM_INFINITY else hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
         soft = target
-    if soft < connections + _OTHER_FILES:
+    allowed = max(soft - _OTHER_FILES, 0)
+    if allowed < connections:
         log.warning(
-            "the system allows fewer open files than limits.connections needs; further connections will fail",
+            "the system allows fewer open files than limits.connections needs: further devices cannot connect",
             open_files=soft,
+            devices=allowed,
             connections=connections,
         )
+    else:
+        log.info("the system allows open files for so many devices", open_files=soft, devices=allowed)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -118,6 +122,8 @@ async def _serve(loaded: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)
+    # Before the start: until there is a handler the signal would end the process.
+    loop.add_signal_handler(signal.SIGHUP, service.reload_certificate)
     await service.start()
     await asked.wait()
     await service.stop()

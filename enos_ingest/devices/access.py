@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enos_ingest.devices.directory import Directory
 from enos_ingest.protocol.identity import Channel, DeviceId, Hub, Identity, Operator
-from enos_ingest.protocol.topics import Family, Topic, is_filter, is_reply, is_to_device, parse_topic
+from enos_ingest.protocol.topics import Family, Topic, is_filter, parse_topic
 
 __all__ = ["may_publish", "may_receive", "may_subscribe"]
 
@@ -23,8 +23,8 @@ def may_publish(identity: Identity, name: str, directory: Directory) -> bool:
         case Operator(_, scopes):
             # Downlinks and replies are the hub's alone: an operator who could send them would command devices
             # past the rules, and the log, of the REST call.
-            return "write" in scopes and (topic is None or not is_to_device(topic))
-    return topic is not None and not is_to_device(topic) and _owns(identity, topic, directory)
+            return "write" in scopes and (topic is None or not topic.is_to_device)
+    return topic is not None and not topic.is_to_device and _owns(identity, topic, directory)
 
 
 def may_receive(identity: Identity, name: str, directory: Directory) -> bool:
@@ -32,10 +32,10 @@ def may_receive(identity: Identity, name: str, directory: Directory) -> bool:
     topic = parse_topic(name)
     match identity:
         case Hub():
-            return topic is not None and not is_to_device(topic) and not is_reply(name)
+            return topic is not None and topic.is_request
         case Operator(_, scopes):
             return "read" in scopes
-    return topic is not None and is_to_device(topic) and _owns(identity, topic, directory)
+    return topic is not None and topic.is_to_device and _owns(identity, topic, directory)
 
 
 def may_subscribe(identity: Identity, topic_filter: str, directory: Directory) -> bool:

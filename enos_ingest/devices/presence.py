@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from enos_ingest.devices.directory import Directory
 from enos_ingest.protocol.identity import DeviceId
 
@@ -14,9 +16,13 @@ class Presence:
     A device that connects by itself is online while it holds at least one connection. A sub-device is online
     from its login to its logout, to the login of the same sub-device through another gateway, or to the end of
     its gateway's last connection.
+
+    Attributes:
+        online: how many devices are online, counted as they come and go.
     """
 
     def __init__(self) -> None:
+        self.online = 0
         self._connections: dict[DeviceId, int] = {}
         self._gateway_of: dict[DeviceId, DeviceId] = {}
         self._sub_devices: dict[DeviceId, set[DeviceId]] = {}
@@ -24,6 +30,8 @@ class Presence:
 
     def connect(self, device: DeviceId) -> None:
         """Count one more connection of a device."""
+        if not self.is_online(device):
+            self.online += 1
         self._connections[device] = self._connections.get(device, 0) + 1
 
     def disconnect(self, device: DeviceId) -> frozenset[DeviceId]:
@@ -33,13 +41,17 @@ class Presence:
             self._connections[device] = count
             return frozenset()
         del self._connections[device]
-        sub_devices = self._sub_devices.pop(device, set())
+        if not self.is_online(device):
+            self.online -= 1
+        sub_devices = frozenset(self._sub_devices.get(device, ()))
         for sub_device in sub_devices:
-            del self._gateway_of[sub_device]
-        return frozenset(sub_devices)
+            self.logout(device, sub_device)
+        return sub_devices
 
     def login(self, gateway: DeviceId, sub_device: DeviceId) -> None:
         """Take a sub-device online through a gateway; the newest login wins over another gateway's."""
+        if not self.is_online(sub_device):
+            self.online += 1
         previous = self._gateway_of.get(sub_device)
         if previous is not None:
             self._forget(previous, sub_device)
@@ -52,6 +64,8 @@ class Presence:
             return False
         del self._gateway_of[sub_device]
         self._forget(gateway, sub_device)
+        if not self.is_online(sub_device):
+            self.online -= 1
         return True
 
     def is_online(self, device: DeviceId) -> bool:
@@ -62,9 +76,9 @@ class Presence:
         """Whether a sub-device is logged in through this very gateway."""
         return self._gateway_of.get(sub_device) == gateway
 
-    def sub_devices(self, gateway: DeviceId) -> frozenset[DeviceId]:
-        """The sub-devices that are online through a gateway."""
-        return frozenset(self._sub_devices.get(gateway, ()))
+    def sub_devices(self, gateway: DeviceId) -> AbstractSet[DeviceId]:
+        """The sub-devices that are online through a gateway, until the next change."""
+        return self._sub_devices.get(gateway, frozenset())
 
     def forget_strangers(self, directory: Directory) -> frozenset[DeviceId]:
         """Take sub-devices offline that the registry knows no more, has disabled, or moved from their gateway.
@@ -89,11 +103,6 @@ class Presence:
             return False
         self._seen.add(device)
         return True
-
-    @property
-    def online(self) -> int:
-        """How many devices are online."""
-        return len(self._connections.keys() | self._gateway_of.keys())
 
     def _forget(self, gateway: DeviceId, sub_device: DeviceId) -> None:
         remaining = self._sub_devices[gateway]

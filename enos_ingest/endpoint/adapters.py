@@ -7,13 +7,9 @@ from collections.abc import Awaitable, Callable
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 
 from enos_ingest.endpoint.packets import Connect
-from enos_ingest.logs import get_logger
-from enos_ingest.protocol.identity import Identity, Operator
 from enos_ingest.protocol.topics import parse_topic
 
 __all__ = ["Inbound", "Outbound", "connect_for_broker"]
-
-log = get_logger(__name__)
 
 
 class Inbound(ReaderAdapter):  # type: ignore[misc]
@@ -73,25 +69,21 @@ class Outbound(WriterAdapter):  # type: ignore[misc]
         self._close()
 
 
-def connect_for_broker(connect: Connect, identity: Identity, client_id: str) -> Connect:
+def connect_for_broker(connect: Connect, client_id: str) -> Connect:
     """The CONNECT that amqtt sees.
 
     Without credentials, which were checked here. Always a clean session: amqtt would keep others, and queue for
-    them, without a bound. Without keep-alive: the relay enforces it, amqtt does not. A device's will is dropped,
-    an operator's was checked.
+    them, without a bound. Without keep-alive: the relay enforces it, amqtt does not. The will was checked, too.
     """
-    with_will = isinstance(identity, Operator) and connect.will_topic is not None
-    if connect.will_topic is not None and not with_will:
-        log.info("will dropped, devices have none here", client=str(identity))
     return Connect(
         client_id=client_id,
         clean_session=True,
         keep_alive=0,
         user_name=None,
         password=None,
-        will_topic=connect.will_topic if with_will else None,
-        will_message=connect.will_message if with_will else b"",
-        will_qos=connect.will_qos if with_will else 0,
+        will_topic=connect.will_topic,
+        will_message=connect.will_message,
+        will_qos=connect.will_qos,
         # A retained uplink would reach every new watcher, and the hub itself each time it subscribes.
-        will_retain=connect.will_retain and with_will and parse_topic(connect.will_topic or "") is None,
+        will_retain=connect.will_retain and parse_topic(connect.will_topic or "") is None,
     )

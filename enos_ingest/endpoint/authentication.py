@@ -68,29 +68,37 @@ class Authenticator:
         """User name and one-time password of the hub's own subscriber, made at start, valid in this process."""
         return str(self._hub), self._hub_password
 
-    async def authenticate(self, connect: Connect) -> Identity:
-        """The identity behind a CONNECT.
+    def publisher(self, connect: Connect) -> DeviceId | Channel | None:
+        """The device or channel behind a CONNECT; None where it comes from an operator, or from nobody yet known.
 
         Raises:
-            Refused: 2 for a malformed client id, 4 for an unknown device or a wrong signature or password, 5 for
-                what is not allowed.
+            Refused: 2 for a malformed client id, 4 for an unknown device or a wrong signature, 5 for what is not
+                allowed.
         """
         if connect.user_name is None:
-            if not self._anonymous:
-                raise Refused(ConnackCode.NOT_AUTHORIZED, "no user name, and anonymous clients are not allowed")
-            return _ANONYMOUS
-        password = (connect.password or b"").decode("utf-8", "replace")
+            return None
         try:
             publisher = parse_user_name(connect.user_name)
         except CredentialError as error:
             raise Refused(ConnackCode.BAD_CREDENTIALS, str(error)) from None
         match publisher:
-            case None:
-                return await self._operator(connect.user_name, password)
             case DeviceId():
-                return self._device(publisher, connect.client_id, password)
+                return self._device(publisher, connect.client_id, _password(connect))
             case Channel():
-                return self._channel(publisher, connect.client_id, password)
+                return self._channel(publisher, connect.client_id, _password(connect))
+        return None
+
+    async def operator(self, connect: Connect) -> Operator | Hub:
+        """The operator behind a CONNECT, or the hub's own subscriber; takes a while, as passwords are hashed.
+
+        Raises:
+            Refused: 4 for an unknown name or a wrong password, 5 for no name where anonymous clients are not allowed.
+        """
+        if connect.user_name is None:
+            if not self._anonymous:
+                raise Refused(ConnackCode.NOT_AUTHORIZED, "no user name, and anonymous clients are not allowed")
+            return _ANONYMOUS
+        return await self._operator(connect.user_name, _password(connect))
 
     def proof(self, identity: Identity) -> str | None:
         """What an identity proves itself with as the registry stands: the secret, or the hash of the password.
@@ -170,6 +178,10 @@ class Authenticator:
             while len(self._lately) > _REMEMBERED:
                 del self._lately[next(iter(self._lately))]
         return matches
+
+
+def _password(connect: Connect) -> str:
+    return (connect.password or b"").decode("utf-8", "replace")
 
 
 def _parse(client_id: str) -> ClientId:

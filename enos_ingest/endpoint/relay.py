@@ -1,11 +1,9 @@
-"""One client's connection to the embedded broker: what passes, what is answered here."""
+"""One operator's connection to the embedded broker, or the hub's own: what passes, what is answered here."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 from enos_ingest.devices.access import may_publish
@@ -18,17 +16,14 @@ from enos_ingest.endpoint.packets import (
     check_flags,
     decode_length,
     encode_ack,
-    encode_publish,
     parse_packet_id,
     parse_publish,
     parse_subscribe,
     parse_unsubscribe,
 )
 from enos_ingest.logs import get_logger
-from enos_ingest.outcome import Outcome
-from enos_ingest.pipeline import Message
-from enos_ingest.protocol.identity import Hub, Identity, Operator
-from enos_ingest.protocol.topics import is_reply, is_to_device, parse_topic
+from enos_ingest.protocol.identity import Hub, Operator
+from enos_ingest.protocol.topics import filter_matches, parse_topic
 
 __all__ = ["ClosedByPeerError", "Relay", "RelayHost", "read_packet"]
 
@@ -72,8 +67,6 @@ class RelayHost(Protocol):
         """
         ...
 
-    def submit(self, message: Message, answer: Callable[[Outcome], None]) -> None: ...
-
     def passed(self, size: int) -> None:
         """Count a message of `size` bytes that has passed to the broker."""
         ...
@@ -84,6 +77,10 @@ class RelayHost(Protocol):
 
     def denied(self) -> None:
         """Count a publish that was not allowed."""
+        ...
+
+    def watching(self, relay: Relay, *, wanted: bool) -> None:
+        """Note whether a client holds any filter."""
         ...
 
 
@@ -131,8 +128,8 @@ class Relay:
         writer: asyncio.StreamWriter,
         *,
         client_id: str,
-        identity: Identity,
-        proof: str | None,
+        identity: Operator | Hub,
+        proof: str,
         connect: bytes,
         keep_alive: int,
         packet_bytes: int,
@@ -147,6 +144,8 @@ class Relay:
         """The task that serves the connection, which ends it when it is cancelled."""
         self.closing = False
         self.ended = asyncio.Event()
+        self.reason = ""
+        """Why it ended, as `ConnectionCounters.closed` counts it."""
         self.published = 0
         """How many messages have passed to the broker."""
         self.taken = 0
@@ -211,25 +210,43 @@ class Relay:
                 self._told_of_filters = True  # one line, a packet may hold thousands
             return False
         self._filters.add(topic_filter)
+        self._host.watching(self, wanted=True)
         return True
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Note that the client holds a filter no more."""
         self._filters.discard(topic_filter)
+        self._host.watching(self, wanted=self.subscribed)
+
+    def watches(self, topic: str) -> bool:
+        """Whether one of the client's filters covers a topic."""
+        return any(filter_matches(topic_filter, topic) for topic_filter in self._filters)
+
+    def show(self, packet: bytes) -> bool:
+        """Send the client a packet that did not come from the broker; False where it is far behind in reading."""
+        if self.unsent > self._outgoing_bytes // 2:
+            return False
+        self.write(packet)
+        return True
 
     def serving(self) -> None:
         """The broker is ready for the packets after CONNECT."""
         self._serving.set()
 
-    def close(self) -> None:
+    def close(self, reason: str = "client") -> None:
         """End the connection; what the client sent before is still distributed."""
         if not self.closing:
             self.closing = True
+            self._because(reason)
             self._end.set()
             self._acknowledged.set()
             self._progress.set()
             # Not `feed_eof`: bytes that still come in would then be a fault in the eyes of asyncio.
             self._reader.set_exception(ClosedByPeerError())
+
+    def _because(self, reason: str) -> None:
+        """Note why the connection ends; the first reason counts."""
+        self.reason = self.reason or reason
 
     async def next_packet(self) -> bytes:
         """The next packet that amqtt may see; b"" at the end of the connection."""
@@ -245,10 +262,12 @@ class Relay:
                 if packet:
                     return packet
         except (ClosedByPeerError, ConnectionError):
-            log.debug("connection ended", client=str(self.identity), peer=self.peer[0])
+            self._because("client" if self._disconnected else "network")
         except TimeoutError:
+            self._because("keep_alive")
             log.info("closed a silent connection", client=str(self.identity), seconds=self._silence)
         except MalformedPacketError as error:
+            self._because("protocol")
             log.warning("closed a connection that broke the protocol", client=str(self.identity), error=str(error))
         await self._distributed()
         return b""
@@ -259,6 +278,7 @@ class Relay:
             return
         self._writer.write(data)
         if self._outgoing_bytes and self.unsent > self._outgoing_bytes:
+            self._because("slow")
             log.warning("closed a connection that reads too slowly", client=str(self.identity), bytes=self.unsent)
             self._writer.transport.abort()
 
@@ -355,29 +375,13 @@ class Relay:
         self._host.passed(size)
 
     def _deny(self, publish: Publish) -> None:
-        """Answer a publish that is not allowed to its sender alone, and acknowledge it: sending again is no use."""
+        """Drop a publish that is not allowed, and acknowledge it: sending again is no use."""
         self._host.denied()
         log.info("publish not allowed", client=str(self.identity), topic=publish.topic)
         if publish.qos == 2:
             if len(self._released_here) >= _CLIENT_QOS2:
                 raise MalformedPacketError(f"more than {_CLIENT_QOS2} messages of QoS 2 without PUBREL")
             self._released_here.add(publish.packet_id)
-        if isinstance(self.identity, Operator | Hub):
-            self._acknowledge(publish)
-            return
-
-        def answer(outcome: Outcome) -> None:
-            self.write(encode_publish(outcome.reply_topic, outcome.reply))
-            self._acknowledge(publish)
-
-        topic = parse_topic(publish.topic)
-        if topic is None or is_to_device(topic) or is_reply(publish.topic):
-            self._acknowledge(publish)  # no request, so nobody waits for a reply
-            return
-        now = time.time_ns() // 1_000_000
-        self._host.submit(Message(publish.topic, publish.payload, now, self.identity), answer)
-
-    def _acknowledge(self, publish: Publish) -> None:
         if publish.qos:
             kind = PacketType.PUBACK if publish.qos == 1 else PacketType.PUBREC
             self.write(encode_ack(kind, publish.packet_id))

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, Info, Metric, ProcessCollector
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from enos_ingest import __version__
+from enos_ingest.endpoint.limits import (
+    CLOSED_REASONS,
+    KINDS,
+    PAUSE_REASONS,
+    REFUSED_REASONS,
+    ConnectionKind,
+    PauseReason,
+)
+from enos_ingest.protocol.codes import Code
 from enos_ingest.storage.store import WriterStats
 
-__all__ = ["CONTENT_TYPE", "Metrics", "Readings"]
+__all__ = ["CONTENT_TYPE", "REPLY_BUCKETS", "Metrics", "Readings"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The format that every Prometheus, agent and collector reads."""
 
-_REPLY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+REPLY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds. A group commit on a good disk takes 1 to 10 ms; a busy store shows in the middle, a full disk at the end."""
 
 
@@ -33,80 +45,79 @@ class Readings:
     writer_stats: Callable[[], WriterStats]
 
 
-class Metrics:
-    """The counters of one service, in a registry of its own: several services may share a process."""
+class Metrics(Collector):
+    """The counters of one service, in a registry of its own: several services may share a process.
+
+    They are plain numbers, counted and read in the event loop's thread alone, and become metrics when they are read:
+    the client library's own counters take a lock each, six times as long, for each of tens of thousands a second.
+    """
 
     def __init__(self) -> None:
-        registry = _Registry()
-        self._registry = registry
-        self._uplinks = Counter(
-            "enos_ingest_uplinks",
-            "Uplinks answered, by operation and return code.",
-            ["operation", "code"],
-            registry=registry,
-        )
-        # Looking a child up by its labels costs more than counting: the hot path finds it here by the pair.
-        self._uplinks_by_pair: dict[tuple[str, int], Counter] = {}
-        self._reply_seconds = Histogram(
-            "enos_ingest_reply_seconds",
-            "From the receipt of an uplink until its reply was handed out, the commit included.",
-            buckets=_REPLY_BUCKETS,
-            registry=registry,
-        )
-        self._points_stored = Counter("enos_ingest_points_stored", "Points committed to disk.", registry=registry)
-        self._points_skipped = Counter(
-            "enos_ingest_points_skipped", "Invalid points left out of a message as its flag allows.", registry=registry
-        )
-        self._connections = Counter(
-            "enos_ingest_connections", "MQTT connections accepted, by what connected.", ["kind"], registry=registry
-        )
-        for kind in ("device", "channel", "operator"):
-            self._connections.labels(kind)
-        self._connections_refused = Counter(
-            "enos_ingest_connections_refused", "MQTT connections refused, by reason.", ["reason"], registry=registry
-        )
-        self._publishes_denied = Counter(
-            "enos_ingest_publishes_denied", "Publishes to a topic that the client may not use.", registry=registry
-        )
-        self._model_reloads = Counter(
-            "enos_ingest_model_reloads", "Changed thing models, by what became of them.", ["result"], registry=registry
-        )
-        for result in ("loaded", "refused"):
-            self._model_reloads.labels(result)
-        Info("enos_ingest", "The program.", registry=registry).info({"version": __version__})
-        ProcessCollector(registry=registry)
+        self._registry = CollectorRegistry()
+        self._uplinks: dict[str, dict[Code, int]] = {}
+        """By operation, then by return code."""
+        self._reply_buckets = [0] * (len(REPLY_BUCKETS) + 1)
+        """How many replies took longer than the bucket before and no longer than this one."""
+        self._reply_seconds = 0.0
+        self._points_stored = 0
+        self._points_skipped = 0
+        self._connected: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self._refused = dict.fromkeys(REFUSED_REASONS, 0)
+        self._closed = dict.fromkeys(CLOSED_REASONS, 0)
+        self._publishes_denied = 0
+        self._reading_paused: dict[str, int] = dict.fromkeys(PAUSE_REASONS, 0)
+        self._oversized = 0
+        self._mirror_dropped = 0
+        self._model_reloads = {"loaded": 0, "refused": 0}
+        self._registry.register(self)
+        Info("enos_ingest", "The program.", registry=self._registry).info({"version": __version__})
+        ProcessCollector(registry=self._registry)
 
-    def uplink(self, operation: str, code: int, seconds: float) -> None:
+    def uplink(self, operation: str, code: Code, seconds: float) -> None:
         """Count one answered uplink; `seconds` from its receipt until the reply was handed out."""
-        pair = (operation, code)
-        child = self._uplinks_by_pair.get(pair)
-        if child is None:
-            child = self._uplinks_by_pair[pair] = self._uplinks.labels(operation, str(int(code)))
-        child.inc()
-        self._reply_seconds.observe(seconds)
+        try:
+            self._uplinks[operation][code] += 1
+        except KeyError:
+            self._uplinks.setdefault(operation, {})[code] = 1
+        self._reply_buckets[bisect_left(REPLY_BUCKETS, seconds)] += 1
+        self._reply_seconds += seconds
 
     def points(self, stored: int, skipped: int = 0) -> None:
         """Count the points of one message, once they are on disk."""
-        if stored:
-            self._points_stored.inc(stored)
-        if skipped:
-            self._points_skipped.inc(skipped)
+        self._points_stored += stored
+        self._points_skipped += skipped
 
-    def connected(self, kind: Literal["device", "channel", "operator"]) -> None:
+    def connected(self, kind: ConnectionKind) -> None:
         """Count one MQTT connection that was accepted."""
-        self._connections.labels(kind).inc()
+        self._connected[kind] += 1
 
     def refused(self, reason: str) -> None:
         """Count one MQTT connection that was not; `reason` is one of a few words, never a client's text."""
-        self._connections_refused.labels(reason).inc()
+        self._refused[reason] = self._refused.get(reason, 0) + 1
+
+    def closed(self, reason: str) -> None:
+        """Count the end of one that was accepted; `reason` as in `refused`."""
+        self._closed[reason] = self._closed.get(reason, 0) + 1
 
     def publish_denied(self) -> None:
         """Count one publish to a topic that is not the client's."""
-        self._publishes_denied.inc()
+        self._publishes_denied += 1
+
+    def reading_paused(self, why: PauseReason) -> None:
+        """Count one stop in reading from a connection."""
+        self._reading_paused[why] += 1
+
+    def oversized(self) -> None:
+        """Count one message over `limits.message_bytes`."""
+        self._oversized += 1
+
+    def mirror_dropped(self) -> None:
+        """Count one message that operators were not shown."""
+        self._mirror_dropped += 1
 
     def model_reloaded(self, result: Literal["loaded", "refused"]) -> None:
         """Count one changed thing model: in force from now on, or refused and the old one kept."""
-        self._model_reloads.labels(result).inc()
+        self._model_reloads[result] += 1
 
     def watch(self, readings: Readings) -> None:
         """From now on show these readings too; once for a service, when its parts stand."""
@@ -116,14 +127,78 @@ class Metrics:
         """Everything, in the text format of `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
-
-class _Registry(CollectorRegistry):
-    """Without the time of creation that the client library adds to each series: three dozen lines nobody asks for."""
+    def describe(self) -> list[Metric]:
+        """Nothing in advance, as nobody else registers here."""
+        return []
 
     def collect(self) -> Iterator[Metric]:
-        for metric in super().collect():
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield metric
+        """The numbers as they are now."""
+        yield _by_labels(
+            "enos_ingest_uplinks",
+            "Uplinks answered, by operation and return code.",
+            ["operation", "code"],
+            (
+                ((operation, str(int(code))), count)
+                for operation, codes in self._uplinks.items()
+                for code, count in codes.items()
+            ),
+        )
+        bounds = [*map(floatToGoString, REPLY_BUCKETS), "+Inf"]
+        yield HistogramMetricFamily(
+            "enos_ingest_reply_seconds",
+            "From the receipt of an uplink until its reply was handed out, the commit included.",
+            list(zip(bounds, itertools.accumulate(self._reply_buckets), strict=True)),
+            self._reply_seconds,
+        )
+        yield CounterMetricFamily("enos_ingest_points_stored", "Points committed to disk.", self._points_stored)
+        yield CounterMetricFamily(
+            "enos_ingest_points_skipped",
+            "Invalid points left out of a message as its flag allows.",
+            self._points_skipped,
+        )
+        yield _by_label(
+            "enos_ingest_connections", "MQTT connections accepted, by what connected.", "kind", self._connected
+        )
+        yield _by_label(
+            "enos_ingest_connections_refused", "MQTT connections refused, by reason.", "reason", self._refused
+        )
+        yield _by_label(
+            "enos_ingest_connections_closed",
+            "MQTT connections accepted that have ended, by reason.",
+            "reason",
+            self._closed,
+        )
+        yield CounterMetricFamily(
+            "enos_ingest_publishes_denied", "Publishes to a topic that the client may not use.", self._publishes_denied
+        )
+        yield _by_label(
+            "enos_ingest_reading_paused",
+            "Stops in reading from a connection, by whose limit was reached: its own, or the hub's.",
+            "why",
+            self._reading_paused,
+        )
+        yield CounterMetricFamily(
+            "enos_ingest_oversized", "Messages over limits.message_bytes, answered 1206 or dropped.", self._oversized
+        )
+        yield CounterMetricFamily(
+            "enos_ingest_mirror_dropped", "Messages of devices that operators were not shown.", self._mirror_dropped
+        )
+        yield _by_label(
+            "enos_ingest_model_reloads", "Changed thing models, by what became of them.", "result", self._model_reloads
+        )
+
+
+def _by_label(name: str, text: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
+    return _by_labels(name, text, [label], (((value,), count) for value, count in counts.items()))
+
+
+def _by_labels(
+    name: str, text: str, labels: list[str], counts: Iterable[tuple[tuple[str, ...], int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
 
 
 class _Live(Collector):

@@ -10,7 +10,10 @@ from enos_ingest.models.compiler import compile_schema
 from enos_ingest.models.document import ThingModel
 from enos_ingest.schema import Schema, fault_at
 
-__all__ = ["CompiledModel"]
+__all__ = ["UNSPLIT", "CompiledModel"]
+
+UNSPLIT = frozenset({float, str, bool})
+"""Types of values that hold no quality and no integer: `CompiledModel.split` gives them back as they are."""
 
 _INT64_MIN = -(2**63)
 _INT64_MAX = 2**63 - 1
@@ -71,7 +74,7 @@ class CompiledModel:
         An integer that does not fit into 64 bits with sign becomes floating point, also inside.
         """
         quality = None
-        if identifier in self._quality and isinstance(value, dict) and self._is_wrapped(identifier, value):
+        if type(value) is dict and identifier in self._quality and self._is_wrapped(identifier, value):
             quality = int(value["quality"])
             value = value["value"]
         return _within_int64(value), quality

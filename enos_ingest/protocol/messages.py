@@ -19,23 +19,34 @@ from enos_ingest.protocol.codes import Code
 
 __all__ = ["decode_request", "encode_reply", "is_set", "parse_flag", "parse_time", "request_id", "scan_id"]
 
+_SUCCESS = Code.SUCCESS
+_SUCCESS_REPLY = b'{"id":%b,"code":200,"data":{}}'
+"""The answer to nearly every message, byte for byte as it would be encoded, in half the time."""
+
 _ID_IN_TEXT = re.compile(rb'"id"\s*:\s*(?:"([^"\\\x00-\x1f]{0,1024})"|(-?[0-9]{1,1024})(?=[\s,}]|$))')
 _INTEGER = re.compile(r"-?[0-9]{1,1024}")
 _SECONDS_BELOW = 1e11
 """A fractional time below this is seconds: the Python SDK falls back on `time.time()`."""
 
 
-def decode_request(payload: bytes, limit: int) -> dict[str, Any]:
+def decode_request(payload: bytes, limit: int, size: int | None = None) -> dict[str, Any]:
     """The JSON object in `payload`.
 
+    Args:
+        limit: the greatest length in bytes.
+        size: the length as received, where `payload` is only the beginning of what was over the limit.
+
     Raises:
-        PayloadError: it is empty, longer than `limit` bytes, not JSON in UTF-8, or not an object; with the id
-            that could still be found.
+        PayloadError: it is empty, too long, not JSON in UTF-8, or not an object; with the id that could still be
+            found.
     """
-    if not payload:
+    if size is None:
+        size = len(payload)
+    if not size:
         raise PayloadError("payload is empty")
-    if len(payload) > limit:
-        raise PayloadError(f"payload of {len(payload)} bytes is over the limit of {limit}", scan_id(payload))
+    if size > limit:
+        found = scan_id(payload, is_whole=size == len(payload))
+        raise PayloadError(f"payload of {size} bytes is over the limit of {limit}", found)
     try:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError as error:
@@ -50,9 +61,10 @@ def request_id(document: dict[str, Any], payload: bytes = b"") -> str:
 
     Of an integer beyond 64 bits the parser keeps 17 digits; `payload`, where it is given, still has them all.
     """
-    match document.get("id"):
-        case str(text):
-            return text
+    value = document.get("id")
+    if type(value) is str:  # as nearly all are: a match over types takes 0.5 us
+        return value
+    match value:
         case bool():
             return ""
         case int(number):
@@ -64,16 +76,21 @@ def request_id(document: dict[str, Any], payload: bytes = b"") -> str:
             return ""
 
 
-def scan_id(payload: bytes) -> str:
-    """An id in a payload that is no JSON, so that the sender can match the reply; "" where none is found."""
+def scan_id(payload: bytes, *, is_whole: bool = True) -> str:
+    """An id in a payload that is no JSON, so that the sender can match the reply; "" where none is found.
+
+    Digits at the end of a payload that is not whole are none: more of them may have followed.
+    """
     found = _ID_IN_TEXT.search(payload)
-    if found is None:
+    if found is None or (not is_whole and found.end() == len(payload) and found[2] is not None):
         return ""
     return (found[1] if found[1] is not None else found[2]).decode("utf-8", "ignore")
 
 
 def encode_reply(request: str, code: Code, message: str = "", data: dict[str, Any] | None = None) -> bytes:
     """A reply; `message` is left out where it is empty, as in the documents' samples."""
+    if code is _SUCCESS and not message and not data:
+        return _SUCCESS_REPLY % orjson.dumps(request)
     reply: dict[str, Any] = {"id": request, "code": int(code), "data": data or {}}
     if message:
         reply["message"] = message
@@ -98,7 +115,9 @@ def parse_time(value: float | None, received: int) -> int:
     """
     if value is None:
         return received
-    if isinstance(value, int) or value.is_integer():
+    if isinstance(value, int):
+        return value
+    if value.is_integer():
         return int(value)
     exact = Decimal(repr(value))
     return int(exact * 1000) if value < _SECONDS_BELOW else int(exact)

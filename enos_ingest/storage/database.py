@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TypeAlias
 
 from enos_ingest.errors import StorageError
 from enos_ingest.storage import quarantine
-from enos_ingest.storage.group import Entry, SeriesKey, only_points, store, store_points
+from enos_ingest.storage.group import Entry, SeriesKey, append_points, only_points, store
+from enos_ingest.storage.inbox import Batch
 from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.transactions import transaction
 
-__all__ = ["Database"]
+__all__ = ["AlsoFailedError", "Database"]
 
 BUSY_MS = 250
 """How long a commit waits for another program's lock before the writer says that it is locked: a changed registry
@@ -26,6 +27,13 @@ KNOWN_SERIES = 1_000_000
 CHECK_SECONDS = 1.0
 """How often the writer looks whether its files are still in place. Whoever deletes them loses all that was ever
 stored, so a second more does not matter; a look at each commit would cost the thread two waits for the GIL."""
+
+Also: TypeAlias = Callable[[sqlite3.Connection], None]
+
+
+class AlsoFailedError(Exception):
+    """What was to be done beside the entries failed; its cause says why."""
+
 
 _Identity: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -51,14 +59,22 @@ class Database:
             self.connection.close()
             raise
 
-    def commit(self, entries: Sequence[Entry]) -> None:
+    def commit(self, entries: Sequence[Entry], also: Also | None = None) -> Batch | None:
         """Write entries in one transaction; when this returns they are on disk, but for those with a `fault`.
 
+        Args:
+            also: what else belongs to the transaction, after the entries.
+
+        Returns:
+            what was appended to the inbox.
+
         Raises:
+            AlsoFailedError: `also` failed; nothing was written.
             sqlite3.Error, StorageError, MemoryError: the database cannot commit now; the same may be tried again.
         """
-        self._write([entry for entry in entries if entry.fault is None])
+        batch = self._write([entry for entry in entries if entry.fault is None], also)
         self._check_files()
+        return batch
 
     def close(self) -> None:
         """Fold the log into the file, as far as readers let us, and close."""
@@ -67,41 +83,54 @@ class Database:
         finally:
             self.connection.close()
 
-    def _write(self, entries: Sequence[Entry]) -> None:
+    def _write(self, entries: Sequence[Entry], also: Also | None) -> Batch | None:
+        if also is None and only_points(entries):
+            # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL three
+            # times less, each time as long as the switch interval while the event loop is busy.
+            return append_points(self.connection, entries, {})
         try:
-            if only_points(entries):
-                # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL
-                # three times less, each time as long as the switch interval while the event loop is busy.
-                store_points(self.connection, entries, {})
-                return
             with transaction(self.connection):
-                found = store(self.connection, entries, self.bounds)
+                found, batch = store(self.connection, entries, self.bounds)
                 usage = self._trim(entries)
+                self._run(also)
         except Exception as error:
             if _is_environment(error):
                 raise
-            # One record is at fault, a time beyond 64 bits for instance: find it, keep the others.
-            found, usage = self._write_one_by_one(entries)
+            # One record is at fault, a key that is no text for instance: find it, keep the others.
+            found, batch, usage = self._write_one_by_one(entries, also)
         if len(self.known) + len(found) > KNOWN_SERIES:
             self.known.clear()
         self.known.update(found)
         self.usage = usage
+        return batch
 
-    def _write_one_by_one(self, entries: Sequence[Entry]) -> tuple[dict[SeriesKey, int], quarantine.Usage]:
-        found: dict[SeriesKey, int] = {}
+    def _write_one_by_one(
+        self, entries: Sequence[Entry], also: Also | None
+    ) -> tuple[dict[SeriesKey, int], Batch | None, quarantine.Usage]:
         with transaction(self.connection):
             for entry in entries:
                 self.connection.execute("SAVEPOINT entry")
                 try:
-                    found |= store(self.connection, [entry], self.bounds)
+                    store(self.connection, [entry], self.bounds)
                 except Exception as error:
                     if _is_environment(error):
                         raise
-                    self.connection.execute("ROLLBACK TO entry")
                     entry.fail(error)
+                # Only tried: the good ones are written together below, as any commit is.
+                self.connection.execute("ROLLBACK TO entry")
                 self.connection.execute("RELEASE entry")
-            usage = self._trim(entries)
-        return found, usage
+            good = [entry for entry in entries if entry.fault is None]
+            found, batch = store(self.connection, good, self.bounds)
+            usage = self._trim(good)
+            self._run(also)
+        return found, batch, usage
+
+    def _run(self, also: Also | None) -> None:
+        if also is not None:
+            try:
+                also(self.connection)
+            except Exception as error:
+                raise AlsoFailedError from error
 
     def _trim(self, entries: Sequence[Entry]) -> quarantine.Usage:
         if any(entry.record.rejection is not None for entry in entries):
@@ -133,6 +162,8 @@ class Database:
 
 def _is_environment(error: Exception) -> bool:
     """Whether the database, not the record, is why a write failed."""
+    if isinstance(error, AlsoFailedError):
+        return True
     if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)):
         return False
     return isinstance(error, (sqlite3.DatabaseError, StorageError, MemoryError))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -12,7 +11,9 @@ import orjson
 
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
-from enos_ingest.storage import quarantine
+from enos_ingest.storage import inbox, quarantine
+from enos_ingest.storage.inbox import Batch
+from enos_ingest.storage.store import Done
 
 __all__ = [
     "MAX_POINTS",
@@ -22,9 +23,9 @@ __all__ = [
     "Group",
     "SeriesIds",
     "SeriesKey",
+    "append_points",
     "only_points",
     "store",
-    "store_points",
 ]
 
 SeriesKey: TypeAlias = tuple[str, str, str]
@@ -37,7 +38,7 @@ MAX_RECORDS = 1000
 with many thousands the first would wait for the last, and the log of a single commit would grow without end."""
 
 MAX_POINTS = 20_000
-"""Points in one transaction: some 100 ms of work, so that a reply never waits much longer than that for others.
+"""Points in one transaction, and so in one row of the inbox, so that a reply never waits long for others.
 A single message may hold more and is then a group of its own."""
 
 MAX_BYTES = 16 * 2**20
@@ -51,27 +52,11 @@ _ORIGIN_CODES = {name: code for code, name in enumerate(ORIGINS)}
 
 _KEYS_A_STATEMENT = 100
 
-# All rows in one statement, as one JSON array: SQLite then works without the GIL from the first row to the last,
-# where `executemany` takes it once a row and waits for the event loop each time. `WHERE true` keeps the parser from
-# reading ON CONFLICT as a join. Rows are taken in order, so of two points of one time the later wins. The value is a
-# JSON string that holds JSON text: SQLite neither converts its numbers nor sees a NUL, which is escaped twice.
-_UPSERT = """
-    INSERT INTO points (series, time, value, quality, origin)
-    SELECT
-        json_extract(value, '$[0]'),
-        json_extract(value, '$[1]'),
-        json_extract(value, '$[2]'),
-        json_extract(value, '$[3]'),
-        json_extract(value, '$[4]')
-    FROM json_each(?)
-    WHERE true
-    ON CONFLICT (series, time) DO UPDATE SET
-        value = excluded.value, quality = excluded.quality, origin = excluded.origin
-"""
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
 class Entry:
-    """One record, ready to be written, and the future that tells its fate.
+    """One record, ready to be written, and who is told of its fate.
 
     It is made in the event loop, not in the writer thread: every instruction of Python there costs the loop as much,
     and a fight for the GIL on top. `json` are the rows without their brackets, None where the id of a series is
@@ -79,20 +64,23 @@ class Entry:
     could hold the record, None where no reason is known.
     """
 
-    __slots__ = ("fault", "future", "json", "points", "record", "rows", "size")
+    __slots__ = ("done", "fault", "json", "points", "record", "rows", "size")
 
-    def __init__(self, record: Record, future: asyncio.Future[None], known: SeriesIds) -> None:
+    def __init__(self, record: Record, done: Done, known: SeriesIds) -> None:
         self.record = record
-        self.future = future
+        self.done = done
         self.json: bytes | None = b""
         self.rows: list[list[Any]] = []
         self.points = 0
         self.size = 0
         self.fault: StorageError | None = None
         try:
-            self._encode(known)
+            if record.points:
+                self._encode(known)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, a record fails alone
             self.fail(error)
+        if record.rejection is not None:
+            self.size += len(record.rejection.payload)
 
     def fail(self, error: BaseException) -> None:
         """Note why this record cannot be stored; nothing of it will be."""
@@ -107,6 +95,10 @@ class Entry:
             if text == b"null" and value is not None:
                 msg = f"{measurepoint}: {value} has no JSON form"
                 raise ValueError(msg)
+            # What is in the inbox must fit into `points`: there it would be too late to refuse it.
+            if not _is_int64(time) or not (quality is None or _is_int64(quality)):
+                msg = f"{measurepoint}: time {time} or quality {quality} is no integer of 64 bits"
+                raise ValueError(msg)
             key = (product_key, device_key, measurepoint)
             series = known.get(key)
             if series is None:
@@ -118,8 +110,6 @@ class Entry:
         else:
             self.json, self.rows = None, rows
         self.points = len(rows)
-        if self.record.rejection is not None:
-            self.size += len(self.record.rejection.payload)
 
 
 class Group:
@@ -127,45 +117,48 @@ class Group:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self._points = 0
+        self.points = 0
+        """How many points they have together."""
         self._size = 0
 
     def add(self, entry: Entry) -> None:
         """Append an entry."""
         self.entries.append(entry)
-        self._points += entry.points
+        self.points += entry.points
         self._size += entry.size
 
     @property
     def full(self) -> bool:
         """Whether further records belong to the next group."""
-        return len(self.entries) >= MAX_RECORDS or self._points >= MAX_POINTS or self._size >= MAX_BYTES
+        return len(self.entries) >= MAX_RECORDS or self.points >= MAX_POINTS or self._size >= MAX_BYTES
 
 
 def only_points(entries: Sequence[Entry]) -> bool:
-    """Whether `store_points` is all that is to be done: no new series, nothing rejected, nobody activated."""
+    """Whether `append_points` is all that is to be done: no new series, nothing rejected, nobody activated."""
     return all(
         entry.json is not None and entry.record.rejection is None and entry.record.activated is None
         for entry in entries
     )
 
 
-def store_points(connection: sqlite3.Connection, entries: Sequence[Entry], found: SeriesIds) -> None:
-    """Write the points of entries in one statement; `found` has the series that were not known."""
+def append_points(connection: sqlite3.Connection, entries: Sequence[Entry], found: SeriesIds) -> Batch | None:
+    """Append the points of entries to the inbox; `found` has the series that were not known."""
     parts = [entry.json if entry.json is not None else _with_ids(entry.rows, found) for entry in entries]
-    rows = b",".join(part for part in parts if part)
-    if rows:
-        connection.execute(_UPSERT, ((b"[" + rows + b"]").decode(),))
+    points = sum(entry.points for entry in entries)
+    return inbox.append(connection, [part for part in parts if part], points) if points else None
 
 
-def store(connection: sqlite3.Connection, entries: Sequence[Entry], bounds: quarantine.Bounds) -> dict[SeriesKey, int]:
+def store(
+    connection: sqlite3.Connection, entries: Sequence[Entry], bounds: quarantine.Bounds
+) -> tuple[dict[SeriesKey, int], Batch | None]:
     """Write entries, whatever they hold, within the transaction that is open.
 
     Returns:
-        the ids of series that were not known; they hold once the transaction is committed.
+        the ids of series that were not known, and what was appended to the inbox; both hold once the transaction is
+        committed.
     """
     found = _series_ids(connection, {row[0] for entry in entries for row in entry.rows if type(row[0]) is tuple})
-    store_points(connection, entries, found)
+    batch = append_points(connection, entries, found)
     rejections = [entry.record.rejection for entry in entries if entry.record.rejection is not None]
     quarantine.add(connection, rejections, bounds)
     for entry in entries:
@@ -175,7 +168,11 @@ def store(connection: sqlite3.Connection, entries: Sequence[Entry], bounds: quar
                 "UPDATE devices SET activated = ? WHERE product_key = ? AND device_key = ? AND activated IS NULL",
                 (entry.record.time, *device),
             )
-    return found
+    return found, batch
+
+
+def _is_int64(value: object) -> bool:
+    return isinstance(value, int) and _INT64_MIN <= value <= _INT64_MAX
 
 
 def _with_ids(rows: Sequence[Sequence[Any]], found: SeriesIds) -> bytes:

@@ -142,7 +142,52 @@ _FIRST: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST,)
+_INBOX: Migration = (
+    # The points of one commit, as they came; see `inbox`. `rows` comes last, so that the other columns are read
+    # without it.
+    """
+    CREATE TABLE inbox (
+        id INTEGER PRIMARY KEY,
+        points INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        rows TEXT NOT NULL
+    ) STRICT
+    """,
+    "DROP VIEW measurepoints",
+    # Of a point that is in both the inbox has the newer one.
+    """
+    CREATE VIEW measurepoints AS
+    WITH arrived AS MATERIALIZED (
+        SELECT
+            json_extract(each.value, '$[0]') AS series,
+            json_extract(each.value, '$[1]') AS time,
+            json_extract(each.value, '$[2]') AS value,
+            json_extract(each.value, '$[3]') AS quality,
+            json_extract(each.value, '$[4]') AS origin,
+            max((inbox.id << 32) | each.key) AS arrival
+        FROM inbox, json_each(inbox.rows) AS each
+        GROUP BY 1, 2
+    ),
+    everything AS (
+        SELECT series, time, value, quality, origin FROM arrived
+        UNION ALL
+        SELECT series, time, value, quality, origin FROM points
+        WHERE (series, time) NOT IN (SELECT series, time FROM arrived)
+    )
+    SELECT
+        series.product_key,
+        series.device_key,
+        series.measurepoint,
+        strftime('%Y-%m-%d %H:%M:%f', everything.time / 1000.0, 'unixepoch') AS utc,
+        everything.time,
+        everything.value,
+        everything.quality,
+        CASE everything.origin WHEN 0 THEN 'post' WHEN 1 THEN 'resume' WHEN 2 THEN 'integration' END AS origin
+    FROM everything JOIN series ON series.id = everything.series
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX)
 """Append only: the first leads to version 1, and no released one may ever change."""
 
 

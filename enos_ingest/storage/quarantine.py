@@ -83,7 +83,7 @@ def _row(rejection: Rejection, bounds: Bounds) -> _Row | None:
         publisher,
         rejection.code,
         reason,
-        len(rejection.payload),
+        rejection.size,
         text_size + len(kept),
         kept,
     )

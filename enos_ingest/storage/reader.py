@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,7 @@ import orjson
 from enos_ingest.outcome import Point
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.group import ORIGINS
+from enos_ingest.storage.inbox import Row, pending
 from enos_ingest.storage.sqlite import connect_reader
 from enos_ingest.storage.store import QuarantineEntry, QuarantineSummary
 
@@ -54,7 +56,7 @@ _QUARANTINE = """
 
 
 class SqliteReader:
-    """The `Reader` for SQLite, on a read-only connection of its own; used by one thread at a time.
+    """Reads points, folded or not, on a read-only connection of its own; used by one thread at a time.
 
     What is committed while an iterator runs may or may not be seen by it.
 
@@ -86,21 +88,21 @@ class SqliteReader:
         """Stored points by measurepoint, then time; `start` and `end` are inclusive epoch milliseconds."""
         first = _MIN_TIME if start is None else max(start, _MIN_TIME)
         last = _MAX_TIME if end is None else min(end, _MAX_TIME)
-        for series, name in self._series(product_key, device_key, measurepoint):
-            next_time = first
-            while next_time <= last:
-                rows = self._read(POINTS, {"series": series, "start": next_time, "end": last, "page": _PAGE})
-                for row in rows:
-                    yield _point(product_key, device_key, name, row)
-                if len(rows) < _PAGE:
-                    break
-                next_time = rows[-1][0] + 1
+        known = self._series(product_key, device_key, measurepoint)
+        pending = self._pending(known)
+        for series, name in known:
+            arrived = {time: row for time, row in pending.get(series, {}).items() if first <= time <= last}
+            for row in _merged(self._folded(series, first, last), arrived):
+                yield _point(product_key, device_key, name, row)
 
     def latest(self, product_key: str, device_key: str, *, measurepoint: str | None = None) -> Iterator[Point]:
         """The point with the greatest time of each measurement point, found without a scan."""
-        for series, name in self._series(product_key, device_key, measurepoint):
-            for row in self._read(LATEST, {"series": series}):
-                yield _point(product_key, device_key, name, row)
+        known = self._series(product_key, device_key, measurepoint)
+        pending = self._pending(known)
+        for series, name in known:
+            rows = {row[0]: row for row in self._read(LATEST, {"series": series})} | pending.get(series, {})
+            if rows:
+                yield _point(product_key, device_key, name, rows[max(rows)])
 
     def quarantine(self, *, limit: int) -> Iterator[QuarantineSummary]:
         """The newest rejected messages, newest first."""
@@ -133,6 +135,19 @@ class SqliteReader:
             return self._read(SERIES, device)
         return self._read(_ONE_SERIES, {**device, "measurepoint": measurepoint})
 
+    def _folded(self, series: int, first: int, last: int) -> Iterator[Row]:
+        while first <= last:
+            rows = self._read(POINTS, {"series": series, "start": first, "end": last, "page": _PAGE})
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            first = rows[-1][0] + 1
+
+    def _pending(self, series: list[tuple[int, str]]) -> Mapping[int, dict[int, Row]]:
+        # Looked at before what is folded: what is moved meanwhile is then seen twice, not missed.
+        with translated(self._path):
+            return pending(self._connection, [series_id for series_id, _ in series])
+
     def _read(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         with translated(self._path):
             try:
@@ -142,6 +157,18 @@ class SqliteReader:
                 return []
 
 
-def _point(product_key: str, device_key: str, measurepoint: str, row: tuple[int, str, int | None, int]) -> Point:
+def _merged(folded: Iterator[Row], arrived: dict[int, Row]) -> Iterator[Row]:
+    """Both by time; of two rows of one time the one that arrived later, which is never the folded one."""
+    waiting = deque(sorted(arrived))
+    for row in folded:
+        while waiting and waiting[0] < row[0]:
+            yield arrived[waiting.popleft()]
+        if not waiting or waiting[0] != row[0]:
+            yield row
+    for time in waiting:
+        yield arrived[time]
+
+
+def _point(product_key: str, device_key: str, measurepoint: str, row: Row) -> Point:
     time, value, quality, origin = row
     return Point(product_key, device_key, measurepoint, time, orjson.loads(value), quality, ORIGINS[origin])

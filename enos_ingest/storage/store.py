@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
 
-from enos_ingest.outcome import Point, Record
+from enos_ingest.errors import StorageError
+from enos_ingest.outcome import Record
 
-__all__ = ["QuarantineEntry", "QuarantineSummary", "Reader", "Writer", "WriterStats"]
+__all__ = ["Done", "QuarantineEntry", "QuarantineSummary", "Writer", "WriterStats"]
+
+
+Done: TypeAlias = Callable[[StorageError | None], None]
+"""Is told that a record is on disk, or why it never will be."""
 
 
 class WriterStats(NamedTuple):
     """What the writer has done since it was opened, for metrics.
 
     `failure` is the sentence that says why the store cannot commit now, None while it can. Seconds are those of
-    successful commits; `failed_commits` counts tries.
+    successful commits; `failed_commits` counts tries. `unfolded_points` wait in the inbox for the fold.
     """
 
     pending: int
@@ -26,19 +30,21 @@ class WriterStats(NamedTuple):
     quarantine_rows: int
     quarantine_bytes: int
     failure: str | None
-    last_commit_seconds: float = 0.0
     commit_seconds_total: float = 0.0
+    worst_commit_seconds: float = 0.0
+    unfolded_points: int = 0
+    folds: int = 0
 
 
 class Writer(Protocol):
     """The one way into the database for a running service.
 
-    `commit` hands a record in and returns at once. The future is done once the record is on disk, in the order
-    of the calls; while the database cannot commit it stays pending, and the writer tries again by itself.
-    It fails only for a record that no database could hold (`StorageError`) or after `close`.
+    `commit` hands a record in and returns at once. `done` is called in the event loop, in the order of the calls: with
+    None once the record is on disk, with an error for a record that no database could hold, or one that came too late
+    (`StoreClosedError`). While the database cannot commit nothing is called, and the writer tries again by itself.
     """
 
-    def commit(self, record: Record) -> asyncio.Future[None]: ...
+    def commit(self, record: Record, done: Done) -> None: ...
 
     def stats(self) -> WriterStats: ...
 
@@ -70,33 +76,3 @@ class QuarantineEntry(NamedTuple):
     reason: str
     payload: bytes
     size: int
-
-
-class Reader(Protocol):
-    """The way out: never blocks the writer."""
-
-    def points(
-        self,
-        product_key: str,
-        device_key: str,
-        *,
-        measurepoint: str | None = None,
-        start: int | None = None,
-        end: int | None = None,
-    ) -> Iterator[Point]:
-        """Stored points by measurepoint, then time; `start` and `end` are inclusive epoch milliseconds."""
-        ...
-
-    def latest(self, product_key: str, device_key: str, *, measurepoint: str | None = None) -> Iterator[Point]:
-        """The point with the greatest time of each measurement point, found without a scan."""
-        ...
-
-    def quarantine(self, *, limit: int) -> Iterator[QuarantineSummary]:
-        """The newest rejected messages, newest first."""
-        ...
-
-    def quarantine_entry(self, entry_id: int) -> QuarantineEntry | None:
-        """One rejected message, None where there is none of that id."""
-        ...
-
-    def close(self) -> None: ...

@@ -1,24 +1,31 @@
-"""The writer thread: group commit, retries, futures."""
+"""The writer thread: group commit, retries, the fold beside them, and telling who waits."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from enos_ingest.errors import StoreClosedError
+from enos_ingest.errors import StorageError, StoreClosedError
+from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Record
-from enos_ingest.storage.database import Database
+from enos_ingest.storage.database import AlsoFailedError, Database
 from enos_ingest.storage.faults import explain, translated
+from enos_ingest.storage.fold import Fold
 from enos_ingest.storage.group import Entry, Group
+from enos_ingest.storage.inbox import batches
 from enos_ingest.storage.quarantine import Bounds, Usage
-from enos_ingest.storage.store import WriterStats
+from enos_ingest.storage.store import Done, WriterStats
 
 __all__ = ["SqliteWriter"]
+
+log = get_logger(__name__)
 
 QUARANTINE_ROWS = 10_000
 QUARANTINE_BYTES = 64 * 2**20
@@ -59,8 +66,11 @@ class SqliteWriter:
         self._loop = asyncio.get_running_loop()
         with translated(path):
             self._database = Database(path, Bounds(quarantine_rows, quarantine_bytes))
+            found = list(batches(self._database.connection))
         self._on_state = on_state
-        self._entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        # Lists of records as they are handed in, empty ones to look at the fold, None at the end.
+        self._entries: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
+        self._handed_in: list[Entry] = []
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = False
         # Everything counted here belongs to the event loop's thread: the writer thread only sends it over.
@@ -71,23 +81,27 @@ class SqliteWriter:
         self._failed_commits = 0
         self._failure: str | None = None
         self._usage = self._database.usage
-        self._last_seconds = 0.0
         self._total_seconds = 0.0
+        self._worst_seconds = 0.0
+        self._folds = 0
         # What the two threads share, besides the queue.
         self._closing = threading.Event()
+        self._fold = Fold(self._database.path, found, lambda: self._entries.put([]))
+        self._unfolded = self._fold.points
         # A daemon, so that a program that ends without `close` ends; SQLite then recovers at the next start.
         self._thread = threading.Thread(target=self._run, name="enos-ingest-writer", daemon=True)
         self._thread.start()
 
-    def commit(self, record: Record) -> asyncio.Future[None]:
-        """Hand a record in; the future is done once it is on disk, in the order of the calls."""
-        future: asyncio.Future[None] = self._loop.create_future()
+    def commit(self, record: Record, done: Done) -> None:
+        """Hand a record in; `done` is told once it is on disk, in the order of the calls."""
         if self._closed:
-            future.set_exception(StoreClosedError("the store is closed"))
-            return future
+            self._loop.call_soon(done, StoreClosedError("the store is closed"))
+            return
         self._pending += 1
-        self._entries.put(Entry(record, future, self._database.known))
-        return future
+        # All of one turn of the event loop are handed over together.
+        if not self._handed_in:
+            self._loop.call_soon(self._hand_over)
+        self._handed_in.append(Entry(record, done, self._database.known))
 
     def stats(self) -> WriterStats:
         """What was done so far."""
@@ -100,8 +114,10 @@ class SqliteWriter:
             quarantine_rows=self._usage.entries,
             quarantine_bytes=self._usage.size,
             failure=self._failure,
-            last_commit_seconds=self._last_seconds,
             commit_seconds_total=self._total_seconds,
+            worst_commit_seconds=self._worst_seconds,
+            unfolded_points=self._unfolded,
+            folds=self._folds,
         )
 
     async def close(self) -> None:
@@ -112,46 +128,67 @@ class SqliteWriter:
         """
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._closing.set()
             self._entries.put(None)
         await asyncio.shield(self._ended)
         self._thread.join()
+
+    def _hand_over(self) -> None:
+        if self._handed_in:
+            self._entries.put(self._handed_in)
+            self._handed_in = []
 
     # The writer thread.
 
     def _run(self) -> None:
         failure = None
         try:
+            waiting: deque[Entry] = deque()
             ended = False
-            while not ended:
-                group, ended = self._take()
+            while waiting or not ended:
+                # With too much in the inbox commits wait for the fold; at the end they wait for nothing.
+                stuck = self._fold.overfull and not self._fold.ready and not ended
+                if not ended:
+                    ended = self._take(waiting, wait=stuck or not (waiting or self._fold.ready))
+                self._fold.collect()
+                if stuck:
+                    continue
+                group = Group()
+                while waiting and not group.full:
+                    group.add(waiting.popleft())
                 failure = self._commit(group) if failure is None else self._give_up(group, failure)
         finally:
             self._end()
 
-    def _take(self) -> tuple[Group, bool]:
-        """Wait for a record, take what else is there; the flag says that nothing comes after."""
-        group = Group()
-        entry = self._entries.get()
-        while entry is not None:
-            group.add(entry)
-            if group.full:
-                return group, False
-            try:
-                entry = self._entries.get_nowait()
-            except queue.Empty:
-                return group, False
-        return group, True
+    def _take(self, waiting: deque[Entry], *, wait: bool) -> bool:
+        """Take all records that are there; True if none comes after them."""
+        try:
+            handed_in = self._entries.get(timeout=self._fold.patience()) if wait else self._entries.get_nowait()
+            while handed_in is not None:
+                waiting.extend(handed_in)
+                handed_in = self._entries.get_nowait()
+        except queue.Empty:
+            if wait and not waiting:
+                self._fold.begin()
+            return False
+        return True
 
     def _commit(self, group: Group) -> str | None:
         """Commit, however often it takes; returns why not, once the store is closing and cannot."""
         pause = FIRST_PAUSE
-        while group.entries:
+        slices = self._fold.share(group.points)
+        while group.entries or slices:
             last_try = self._closing.is_set()
             started = perf_counter()
             try:
-                self._database.commit(group.entries)
+                batch = self._database.commit(group.entries, partial(self._fold.put, slices) if slices else None)
             except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live and the group be kept
+                cause = error.__cause__ if isinstance(error, AlsoFailedError) else error
+                if slices:  # the group may succeed without them
+                    self._fold.failed(cause or error)
+                    slices = []
+                    continue
                 failure = explain(error, self._database.path)
                 self._tell(self._failed, failure)
                 if last_try:
@@ -159,7 +196,12 @@ class SqliteWriter:
                 self._closing.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE)
             else:
-                self._tell(self._committed, group.entries, self._database.usage, perf_counter() - started)
+                seconds = perf_counter() - started
+                self._fold.committed(slices)
+                if batch is not None:
+                    self._fold.appended(batch)
+                done = (self._database.usage, self._fold.points, self._fold.done)
+                self._tell(self._committed, group.entries, seconds, *done)
                 break
         return None
 
@@ -169,6 +211,7 @@ class SqliteWriter:
 
     def _end(self) -> None:
         try:
+            self._fold.close()
             self._database.close()
         except Exception as error:  # noqa: BLE001 - all is committed or refused; the next start folds the log in
             self._tell(self._failed, explain(error, self._database.path))
@@ -184,24 +227,21 @@ class SqliteWriter:
 
     # Back in the event loop.
 
-    def _committed(self, entries: list[Entry], usage: Usage, seconds: float) -> None:
+    def _committed(self, entries: list[Entry], seconds: float, usage: Usage, unfolded: int, folds: int) -> None:
         self._pending -= len(entries)
         self._commits += 1
-        self._last_seconds = seconds
         self._total_seconds += seconds
+        self._worst_seconds = max(self._worst_seconds, seconds)
         self._usage = usage
+        self._unfolded = unfolded
+        self._folds = folds
+        # Before those who wait are told: they may ask.
+        self._set_failure(None)
         for entry in entries:
             if entry.fault is None:
                 self._records += 1
-                self._points += len(entry.record.points)
-            # A caller that was cancelled has cancelled its future; its record is stored all the same.
-            if entry.future.done():
-                continue
-            if entry.fault is None:
-                entry.future.set_result(None)
-            else:
-                entry.future.set_exception(entry.fault)
-        self._set_failure(None)
+                self._points += entry.points
+            self._settle(entry, entry.fault)
 
     def _failed(self, failure: str) -> None:
         self._failed_commits += 1
@@ -210,9 +250,14 @@ class SqliteWriter:
     def _abandoned(self, entries: list[Entry], failure: str) -> None:
         self._pending -= len(entries)
         for entry in entries:
-            if not entry.future.done():
-                msg = f"the store was closed before this record could be committed: {failure}"
-                entry.future.set_exception(StoreClosedError(msg))
+            msg = f"the store was closed before this record could be committed: {failure}"
+            self._settle(entry, StoreClosedError(msg))
+
+    def _settle(self, entry: Entry, fault: StorageError | None) -> None:
+        try:
+            entry.done(fault)
+        except Exception:  # a fault of one who waits must not keep the others waiting
+            log.exception("what waited for a commit failed")
 
     def _set_failure(self, failure: str | None) -> None:
         if failure == self._failure:

@@ -9,12 +9,10 @@ A new uplink is a route here, a schema in `schemas/envelopes/`, and a handler; `
 
 from __future__ import annotations
 
-from enos_ingest.protocol.topics import Family
 from enos_ingest.uplinks import measurepoints, session
 from enos_ingest.uplinks.route import Route
 
 __all__ = ["ROUTES"]
 
-ROUTES: dict[tuple[Family, str], Route] = {
-    (route.family, route.action): route for route in (*measurepoints.ROUTES, *session.ROUTES)
-}
+ROUTES: dict[str, Route] = {route.kind: route for route in (*measurepoints.ROUTES, *session.ROUTES)}
+"""By the kind of their topics."""

@@ -37,7 +37,7 @@ class FaultCodes:
     shape: Code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A request whose envelope has been checked; `received` is epoch milliseconds."""
 
@@ -55,7 +55,7 @@ class ModelSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a handler may look at, and the presence that a login changes."""
+    """What a handler may look at, and the presence that a login changes; made anew with each directory."""
 
     directory: Directory
     models: ModelSource
@@ -64,18 +64,25 @@ class World:
     sub_devices_per_gateway: int
 
 
-@dataclass(slots=True)
 class Accepted:
     """What a handler grants: points to store, and what goes into the reply beside code 200.
 
-    `skipped` counts the points that `skipInvalidMeasurepoints` left out; `reasons` says why, of the first few.
+    Attributes:
+        points: to be filled in.
+        skipped: how many points `skipInvalidMeasurepoints` left out.
+        reasons: why, of the first few.
+        data: what the reply holds; None stands for `{}`.
+        activated: the device whose first login this is.
     """
 
-    points: list[Point] = field(default_factory=list)
-    skipped: int = 0
-    reasons: list[str] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
-    activated: DeviceId | None = None
+    __slots__ = ("activated", "data", "points", "reasons", "skipped")
+
+    def __init__(self, data: dict[str, Any] | None = None, activated: DeviceId | None = None) -> None:
+        self.points: list[Point] = []
+        self.skipped = 0
+        self.reasons: list[str] = []
+        self.data = data
+        self.activated = activated
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Route:
     """One kind of request.
 
     Args:
-        family, action: the topic, see `protocol.topics`.
+        family, action: the topic, see `protocol.topics`; `kind` is both.
         envelope: the name of its JSON Schema below `schemas/envelopes/`.
         codes: what answers a payload that is no such request.
         handle: grants the request, or raises `Refusal`.
@@ -95,11 +102,15 @@ class Route:
     codes: FaultCodes
     handle: Callable[[Request, World], Accepted]
     schema: Schema = field(init=False, repr=False)
+    name: str = field(init=False)
+    """What metrics call it."""
 
     @property
-    def name(self) -> str:
-        """What metrics call it."""
-        return f"integration/{self.action}" if self.family is Family.INTEGRATION else self.action
+    def kind(self) -> str:
+        """As in `Topic.kind`."""
+        return f"{self.family.value}/{self.action}"
 
     def __post_init__(self) -> None:
+        name = f"integration/{self.action}" if self.family is Family.INTEGRATION else self.action
+        object.__setattr__(self, "name", name)
         object.__setattr__(self, "schema", Schema(load_schema(f"envelopes/{self.envelope}")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enos_ingest.devices.presence import Presence
-from enos_ingest.outcome import Point
+from enos_ingest.outcome import Point, Record
 from enos_ingest.pipeline import Message, Pipeline
 from tests.cases.case import Answer, Case, check
 from tests.cases.table import CASES
@@ -26,9 +26,9 @@ def judge(case: Case) -> Answer:
     outcome = pipeline.process(Message(case.topic, case.payload, RECEIVED, identity(case.sender)))
     assert outcome is not None
     assert outcome.code == case.code
-    points, rejection = ([], None) if outcome.record is None else outcome.record[:2]
-    stored: dict[tuple[object, ...], Point] = {point[:4]: point for point in points}
-    rejections = [rejection] if rejection else []
+    record = outcome.record or Record([])
+    stored: dict[tuple[object, ...], Point] = {point[:4]: point for point in record.points}
+    rejections = [record.rejection] if record.rejection else []
     return Answer(outcome.reply_topic, outcome.reply, list(stored.values()), rejections, (RECEIVED, RECEIVED))
 
 

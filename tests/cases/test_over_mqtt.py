@@ -1,4 +1,9 @@
-"""Every case over real MQTT: one hub, one connection a client, the store read back."""
+"""Every case over real MQTT, both ways that there are, with equal results; the store read back.
+
+A device's own connection goes straight into the pipeline, which knows who sent a request. What an operator publishes
+in a device's name goes through the embedded broker and the subscriber, which know its topic only: cases whose verdict
+needs the sender are left out there.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +22,21 @@ from enos_ingest.testing.hub import Hub, run_hub
 from tests.cases.case import Answer, Case, check
 from tests.cases.table import CASES
 from tests.cases.world import DEVICES, MODELS, REGISTRY, identity, secret_of
+from tests.uplinks.parts import directory
 
 _ALL = 10**6
 
 
 class Site:
-    """A hub and its clients; knows what the store held before each case."""
+    """A hub and its clients; knows what the store held before each case.
 
-    def __init__(self, hub: Hub) -> None:
+    Args:
+        operator: who publishes in the devices' names; None where they do so themselves.
+    """
+
+    def __init__(self, hub: Hub, operator: TestClient | None = None) -> None:
         self._hub = hub
+        self._operator = operator
         self._clients: dict[str, TestClient] = {}
         self._online: frozenset[tuple[str, str]] = frozenset()
         self._points: set[bytes] = set()
@@ -34,8 +45,9 @@ class Site:
     def send(self, case: Case) -> Answer:
         """Bring about the case's situation, send its request, and gather what came of it."""
         self._arrange(case)
-        client, first = self._client(case.sender), time.time_ns() // 1_000_000
-        reply = client.request(case.topic, case.payload)
+        sender = self._client(case.sender)
+        first = time.time_ns() // 1_000_000
+        reply = (self._operator or sender).request(case.topic, case.payload)
         received = first, time.time_ns() // 1_000_000
         with SqliteReader(self._hub.database) as reader:
             points = [point for device in DEVICES for point in reader.points(*device.split("/"))]
@@ -44,23 +56,18 @@ class Site:
             entries = [reader.quarantine_entry(row.id) for row in rows]
         self._entries = max([self._entries, *(row.id for row in rows)])
         quarantined = [
-            Rejection(entry.time, entry.topic, entry.publisher, entry.code, entry.reason, entry.payload)
+            Rejection(entry.time, entry.topic, entry.publisher, entry.code, entry.reason, entry.payload, entry.size)
             for entry in entries
             if entry is not None
         ]
         return Answer(reply_topic(case.topic), orjson.dumps(reply), added, quarantined, received)
 
-    def publisher(self, case: Case) -> str:
-        """Who counts as the sender: the subscriber sees topics only, a refusal at the door knows the client."""
-        sender, topic = identity(case.sender), parse_topic(case.topic)
-        assert topic is not None
-        allowed = may_publish(sender, case.topic, self._hub.directory)
-        return str(topic.owner if allowed else sender)
-
     def close(self) -> None:
         """Disconnect everyone."""
         for client in self._clients.values():
             client.disconnect()
+        if self._operator is not None:
+            self._operator.disconnect()
 
     def _arrange(self, case: Case) -> None:
         for name in case.connected:
@@ -83,15 +90,37 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """One hub for all cases."""
+def devices() -> Iterator[Site]:
+    """One hub for all cases; devices publish."""
     with run_hub(registry=REGISTRY, models=MODELS) as hub:
         site = Site(hub)
         yield site
         site.close()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.by_sender], ids=str)
-def test_case(site: Site, case: Case) -> None:
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Site]:
+    """One hub for all cases; an operator publishes."""
+    with run_hub(registry=REGISTRY, models=MODELS, settings={"security.anonymous": True}) as hub:
+        site = Site(hub, hub.connect_operator())
+        yield site
+        site.close()
+
+
+def is_for_topics(case: Case) -> bool:
+    """Whether the verdict is the same for whoever may publish to the topic."""
+    return not case.by_sender and may_publish(identity(case.sender), case.topic, directory())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_from_a_device(devices: Site, case: Case) -> None:
     """Code, message, id, stored points and quarantine are as the case says."""
-    check(case, site.send(case), site.publisher(case))
+    check(case, devices.send(case), str(identity(case.sender)))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if is_for_topics(case)], ids=str)
+def test_from_an_operator(bench: Site, case: Case) -> None:
+    """The same; the topic's own device or channel counts as the sender."""
+    topic = parse_topic(case.topic)
+    assert topic is not None
+    check(case, bench.send(case), str(topic.owner))

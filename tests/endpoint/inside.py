@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from enos_ingest.protocol.identity import DeviceId
+
 if TYPE_CHECKING:
     from enos_ingest.broker import EmbeddedBroker
     from enos_ingest.devices.presence import Presence
     from enos_ingest.endpoint.listener import MqttListener
     from enos_ingest.endpoint.relay import Relay
+    from enos_ingest.endpoint.session import DeviceSession
     from enos_ingest.intake import Intake
     from enos_ingest.service import Service
     from enos_ingest.storage.store import WriterStats
@@ -28,6 +31,7 @@ __all__ = [
     "reasons",
     "relays",
     "run_inside",
+    "session",
     "sessions",
     "store",
     "subscriber",
@@ -70,8 +74,13 @@ def reasons(hub: Hub) -> list[str]:
 
 
 def relays(hub: Hub) -> dict[str, Relay]:
-    """The connections, by who holds them; of several of one client the newest."""
-    return {str(relay.identity): relay for relay in listener(hub)._relays.values()}  # noqa: SLF001
+    """The connections that the broker serves, by who holds them; of several of one client the newest."""
+    return {str(relay.identity): relay for relay in listener(hub).relays._relays.values()}  # noqa: SLF001
+
+
+def session(hub: Hub, name: str) -> DeviceSession:
+    """The session of a device."""
+    return listener(hub).sessions._sessions[DeviceId(*name.split("/"))]  # noqa: SLF001
 
 
 def sessions(hub: Hub) -> tuple[int, int]:
@@ -80,8 +89,8 @@ def sessions(hub: Hub) -> tuple[int, int]:
 
 
 def accepted(hub: Hub) -> int:
-    """How many connections there are, those of strangers and the hub's own included."""
-    return len(listener(hub)._tasks)  # noqa: SLF001
+    """How many connections there are, those of strangers included and the hub's own aside."""
+    return listener(hub).accepted
 
 
 def connections(hub: Hub) -> int:

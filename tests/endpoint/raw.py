@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
+from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -51,15 +53,19 @@ class RawClient:
 
     Args:
         send_buffer, receive_buffer: bytes that the kernel keeps for this end, 0 for its default.
+        source: the address to come from, "" for the kernel's choice.
     """
 
-    def __init__(self, hub: Hub, *, send_buffer: int = 0, receive_buffer: int = 0) -> None:
+    def __init__(self, hub: Hub, *, send_buffer: int = 0, receive_buffer: int = 0, source: str = "") -> None:
+        self._early: deque[Packet] = deque()
         self.socket = socket.socket()
         self.socket.settimeout(DEADLINE)
         if send_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect((hub.host, hub.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -77,17 +83,7 @@ class RawClient:
 
     def receive(self) -> Packet | None:
         """The next packet; None where the hub has closed the connection."""
-        first = self._read(1)
-        if not first:
-            return None
-        header, length = b"", None
-        while length is None:
-            header += self._read(1)
-            length = decode_length(header)
-        body = b""
-        while len(body) < length:
-            body += self._read(length - len(body)) or _fail()
-        return Packet(first[0], body)
+        return self._early.popleft() if self._early else self._next()
 
     def expect(self, kind: PacketType) -> Packet:
         """The next packet, which must be of this type."""
@@ -95,6 +91,10 @@ class RawClient:
         assert received is not None, f"closed instead of {kind.name}"
         assert received.kind is kind, received
         return received
+
+    def receives_nothing(self) -> bool:
+        """Whether nothing has come, and the connection is open."""
+        return not self._early and not select.select([self.socket], [], [], 0)[0]
 
     def rest(self) -> list[Packet]:
         """Everything until the hub closes the connection; TimeoutError if it does not."""
@@ -116,9 +116,24 @@ class RawClient:
         self.expect(PacketType.UNSUBACK)
 
     def publish(self, topic: str, payload: bytes, packet_id: int = 1) -> None:
-        """Publish with QoS 1 and wait for PUBACK, which must come before anything else."""
+        """Publish with QoS 1 and wait for PUBACK; what comes before it, such as the reply, is received next."""
         self.send(encode_publish(topic, payload, qos=1, packet_id=packet_id))
-        assert self.expect(PacketType.PUBACK).body == packet_id.to_bytes(2)
+        before: list[Packet] = []
+        while (packet := self._next()) is not None and packet.kind is not PacketType.PUBACK:
+            before.append(packet)
+        assert packet is not None, "closed instead of PUBACK"
+        assert packet.body == packet_id.to_bytes(2)
+        self._early.extend(before)
+
+    def acknowledged(self, count: int) -> list[int]:
+        """The packet ids of the next so many PUBACKs, in their order, whatever else comes between them."""
+        found: list[int] = []
+        while len(found) < count:
+            packet = self.receive()
+            assert packet is not None, f"closed after {len(found)} of {count} PUBACKs"
+            if packet.kind is PacketType.PUBACK:
+                found.append(int.from_bytes(packet.body))
+        return found
 
     def acknowledge(self, kind: PacketType, packet_id: int) -> None:
         """Send an acknowledgement."""
@@ -136,6 +151,19 @@ class RawClient:
     def finish(self) -> None:
         """Say that nothing more will be sent, and go on reading."""
         self.socket.shutdown(socket.SHUT_WR)
+
+    def _next(self) -> Packet | None:
+        first = self._read(1)
+        if not first:
+            return None
+        header, length = b"", None
+        while length is None:
+            header += self._read(1)
+            length = decode_length(header)
+        body = b""
+        while len(body) < length:
+            body += self._read(length - len(body)) or _fail()
+        return Packet(first[0], body)
 
     def _read(self, count: int) -> bytes:
         try:

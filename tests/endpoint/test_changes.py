@@ -73,7 +73,7 @@ def test_a_hub_that_stops_closes_all_connections(enos_hub: HubFactory, sent: byt
     hub = enos_hub(registry=REGISTRY, models=MODELS)
     with connected(hub, "P/alone") as device, RawClient(hub) as stranger:
         stranger.send(sent)
-        eventually(lambda: inside.accepted(hub) == 3)
+        eventually(lambda: inside.accepted(hub) == 2)
         hub.stop()
         assert device.rest() == []
         stranger.rest()

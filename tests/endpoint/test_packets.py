@@ -10,15 +10,19 @@ from collections.abc import Callable
 import pytest
 from amqtt.adapters import BufferReader
 from amqtt.mqtt.connect import ConnectPacket
+from amqtt.mqtt.pingresp import PingRespPacket
 from amqtt.mqtt.puback import PubackPacket
 from amqtt.mqtt.publish import PublishPacket
 from amqtt.mqtt.pubrel import PubrelPacket
+from amqtt.mqtt.suback import SubackPacket
+from amqtt.mqtt.unsuback import UnsubackPacket
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import Client, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from enos_ingest.endpoint.packets import (
+    PINGRESP,
     ConnackCode,
     Connect,
     MalformedPacketError,
@@ -31,6 +35,10 @@ from enos_ingest.endpoint.packets import (
     encode_connack,
     encode_connect,
     encode_publish,
+    encode_publish_to,
+    encode_suback,
+    encode_topic,
+    encode_unsuback,
     parse_connect,
     parse_packet_id,
     parse_publish,
@@ -114,13 +122,15 @@ def test_amqtt_reads_our_connect(connect: Connect) -> None:
 
 @given(names, st.binary(max_size=300), st.integers(0, 2), packet_ids)
 def test_publish_reads_back(topic: str, payload: bytes, qos: int, packet_id: int) -> None:
-    """Packet ids are for QoS 1 and 2 alone."""
+    """Packet ids are for QoS 1 and 2 alone. [MQTT-2.3.1-5]"""
     first_byte, body = split(encode_publish(topic, payload, qos=qos, packet_id=packet_id))
     assert check_flags(first_byte) is PacketType.PUBLISH
-    assert parse_publish(first_byte, body) == Publish(topic, payload, qos, packet_id if qos else 0, False)
+    assert parse_publish(first_byte, body) == Publish(
+        topic, payload, qos, packet_id if qos else 0, dup=False, retain=False, size=len(payload)
+    )
     assert parse_publish(first_byte | 1, body).retain
     if qos:
-        assert parse_publish(first_byte | 8, body).packet_id == packet_id
+        assert parse_publish(first_byte | 8, body).dup
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -136,6 +146,22 @@ def test_amqtt_writes_acknowledgements_as_we_do() -> None:
     """PUBREL is the one with flags."""
     assert encode_ack(PacketType.PUBACK, 513) == bytes(PubackPacket.build(513).to_bytes()) == b"\x40\x02\x02\x01"
     assert encode_ack(PacketType.PUBREL, 513) == bytes(PubrelPacket.build(513).to_bytes()) == b"\x62\x02\x02\x01"
+
+
+def test_amqtt_writes_answers_to_subscriptions_as_we_do() -> None:
+    """Byte for byte, with more codes than one byte of length counts."""
+    codes = [0, 1, 2, 0x80] * 50
+    assert encode_suback(513, [1]) == b"\x90\x03\x02\x01\x01"
+    assert encode_suback(513, codes) == bytes(SubackPacket.build(513, codes).to_bytes())
+    assert encode_unsuback(513) == bytes(UnsubackPacket.build(513).to_bytes()) == b"\xb0\x02\x02\x01"
+    assert bytes(PingRespPacket.build().to_bytes()) == PINGRESP
+
+
+@given(names, st.binary(max_size=300), st.integers(0, 2), packet_ids)
+def test_an_encoded_topic_may_be_used_again(topic: str, payload: bytes, qos: int, packet_id: int) -> None:
+    """It makes the same packets."""
+    packet = encode_publish(topic, payload, qos=qos, packet_id=packet_id)
+    assert encode_publish_to(encode_topic(topic), payload, qos, packet_id) == packet
 
 
 class _Wire(io.BytesIO):
@@ -320,7 +346,9 @@ def test_an_acknowledgement_is_a_packet_id(body: bytes) -> None:
         (parse_subscribe, b"\x00\x01\x00\x01a\x80", "QoS byte 128"),
         (parse_subscribe, b"\x00\x01\x00\x01a", "inside a field"),
         (parse_unsubscribe, b"\x00\x01", "without a filter"),
+        (parse_subscribe, b"\x00\x01\x00\x02a#\x00", "no topic filter"),
         (parse_unsubscribe, b"\x00\x01\x00\x02a", "inside a field"),
+        (parse_unsubscribe, b"\x00\x01\x00\x02#a", "no topic filter"),
     ],
 )
 def test_a_malformed_subscription_is_refused(parse: Callable[[bytes], object], body: bytes, said: str) -> None:

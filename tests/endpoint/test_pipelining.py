@@ -11,7 +11,7 @@ import pytest
 
 from enos_ingest.devices.directory import Directory, OperatorAccount
 from enos_ingest.devices.passwords import hash_password
-from enos_ingest.endpoint import authentication, listener
+from enos_ingest.endpoint import authentication, relays
 from enos_ingest.endpoint.authentication import Authenticator, Refused
 from enos_ingest.endpoint.packets import Connect, PacketType, encode_publish
 from enos_ingest.protocol.credentials import make_credentials
@@ -26,7 +26,7 @@ from tests.endpoint.raw import (
     subscribe_packet,
     unsubscribe_packet,
 )
-from tests.endpoint.site import MODELS, REGISTRY, resume, resume_topic
+from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
 from tests.endpoint.waiting import eventually
 
 TOPIC = resume_topic("alone")
@@ -115,22 +115,23 @@ def test_a_client_that_comes_back_at_once_is_let_in(hub: Hub) -> None:
 
 
 def test_a_connection_that_does_not_end_is_cut_off(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever keeps it, its device gets in again."""
-    monkeypatch.setattr(listener, "_TAKE_OVER_SECONDS", 0.05)
+    """Whatever keeps an operator's, that operator gets in again."""
+    monkeypatch.setattr(relays, "_TAKE_OVER_SECONDS", 0.05)
+    connect = connect_packet(operator("alice"), client_id="c")
     with RawClient(hub) as old, RawClient(hub) as new:
-        assert old.connect(CONNECT) == 0
-        monkeypatch.setattr(inside.relays(hub)["P/alone"], "close", lambda: None)
-        assert new.connect(CONNECT) == 0
+        assert old.connect(connect) == 0
+        monkeypatch.setattr(inside.relays(hub)["alice"], "close", lambda _: None)
+        assert new.connect(connect) == 0
         assert old.rest() == []
         new.ping()
 
 
 def test_filters_that_come_and_go_leave_nothing(hub: Hub) -> None:
-    """amqtt looks at every filter for every message."""
+    """amqtt looks at every filter for every message, a session remembers no more than its limit of those it ended."""
     eventually(lambda: inside.connections(hub) == 0)
     before = len(inside.broker(hub).subscriptions)
     with RawClient(hub) as client:
-        client.connect(CONNECT)
+        client.connect(connect_packet(operator("alice")))
         for number in range(300):
             topic_filter = f"/sys/P/alone/thing/{number}"
             client.send(subscribe_packet(topic_filter), unsubscribe_packet(topic_filter))
@@ -154,14 +155,14 @@ def test_more_logins_than_can_be_hashed_are_told_to_come_back(monkeypatch: pytes
     going_on = threading.Event()
 
     async def main() -> None:
-        assert await authenticator.authenticate(right) == Operator("alice", frozenset({"read"}))
+        assert await authenticator.operator(right) == Operator("alice", frozenset({"read"}))
         # Hashing that does not end until we say so: a flood that is ahead of the machine.
         monkeypatch.setattr(authentication, "verify_password", lambda *_: going_on.wait() and False)
-        flood = [asyncio.create_task(authenticator.authenticate(stranger)) for _ in range(40)]
+        flood = [asyncio.create_task(authenticator.operator(stranger)) for _ in range(40)]
         try:
             done, _ = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
             assert {task.exception().code for task in done} == {3}  # type: ignore[union-attr]
-            assert await authenticator.authenticate(right) == Operator("alice", frozenset({"read"}))
+            assert await authenticator.operator(right) == Operator("alice", frozenset({"read"}))
         finally:
             going_on.set()
             codes = [outcome.code for outcome in await asyncio.gather(*flood, return_exceptions=True)]  # type: ignore[union-attr]
@@ -176,8 +177,8 @@ def test_a_password_is_compared_although_it_was_right_lately() -> None:
     wrong = Connect("c", True, 0, "alice", b"wrong", None, b"", 0, False)
 
     async def main() -> None:
-        await authenticator.authenticate(right)
+        await authenticator.operator(right)
         with pytest.raises(Refused, match="wrong password"):
-            await authenticator.authenticate(wrong)
+            await authenticator.operator(wrong)
 
     asyncio.run(main())

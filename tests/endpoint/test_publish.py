@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -15,6 +16,9 @@ from tests.endpoint import inside
 from tests.endpoint.raw import RawClient, connect_packet, subscribe_packet, unsubscribe_packet
 from tests.endpoint.site import MODELS, REGISTRY, metric, operator, resume, resume_topic
 from tests.endpoint.waiting import eventually
+
+if TYPE_CHECKING:
+    from enos_ingest.testing import HubFactory
 
 
 @pytest.fixture
@@ -66,17 +70,69 @@ def test_a_device_gets_its_reply_and_a_watcher_sees_both(hub: Hub) -> None:
 
 
 def test_a_filter_with_plus_for_the_keys_means_mine(hub: Hub) -> None:
-    """A gateway gets its sub-device's replies too, a device nobody else's."""
+    """It is granted, and caps the QoS of what a device is answered; nobody hears what others are answered."""
     mine = "/sys/+/+/thing/measurepoint/resume_reply"
     with connected(hub, "P/gw") as gateway, connected(hub, "P/sub") as sub, connected(hub, "P/alone") as alone:
         for client in (gateway, sub, alone):
             assert client.subscribe(mine) == [0]
         sub.publish(resume_topic("sub"), resume(1))
-        assert reply(sub) == reply(gateway) == (f"{resume_topic('sub')}_reply", 200)
+        assert reply(sub) == (f"{resume_topic('sub')}_reply", 200)
         gateway.publish(resume_topic("gw"), resume(2))
-        assert reply(gateway) == (f"{resume_topic('gw')}_reply", 200)
+        answered = gateway.message()
+        assert (answered.topic, answered.qos) == (f"{resume_topic('gw')}_reply", 0)
         for client in (gateway, sub, alone):
             client.ping()
+
+
+@pytest.mark.parametrize(("asked", "subscribed", "answered"), [
+    (0, None, 0), (1, None, 1), (2, None, 1), (1, 0, 0), (1, 1, 1), (2, 2, 1), (0, 1, 0),
+])  # fmt: skip
+def test_a_reply_comes_unasked_at_the_qos_of_its_request(
+    hub: Hub, asked: int, subscribed: int | None, answered: int
+) -> None:
+    """No higher than 1, nor than a subscription; a reply of QoS 1 goes once, whether or not it is acknowledged."""
+    topic = resume_topic("alone")
+    with connected(hub, "P/alone") as device:
+        if subscribed is not None:
+            assert device.subscribe(f"{topic}_reply", qos=subscribed) == [min(subscribed, 1)]
+        device.send(encode_publish(topic, resume(1), qos=asked, packet_id=asked and 7))
+        message = device.message()
+        assert (message.topic, message.qos, message.retain) == (f"{topic}_reply", answered, False)
+        if asked:
+            device.expect(PacketType.PUBACK if asked == 1 else PacketType.PUBREC)
+        device.ping()
+
+
+def test_replies_and_acknowledgements_come_in_the_order_of_receipt(hub: Hub) -> None:
+    """Each reply right before its PUBACK, what is accepted and what is refused in one row. [MQTT-4.6.0-2]"""
+    topic = resume_topic("alone")
+    bodies = [resume("no number" if number % 3 else 1, time=number, identifier=str(number)) for number in range(200)]
+    with connected(hub, "P/alone") as device:
+        device.send(*(encode_publish(topic, body, qos=1, packet_id=1 + number) for number, body in enumerate(bodies)))
+        for number in range(len(bodies)):
+            document = orjson.loads(device.message().payload)
+            assert (document["id"], document["code"]) == (str(number), 1204 if number % 3 else 200)
+            assert device.expect(PacketType.PUBACK).body == (1 + number).to_bytes(2)
+        device.ping()
+
+
+def test_packet_ids_of_replies_are_not_reused_before_they_are_acknowledged(enos_hub: HubFactory) -> None:
+    """[MQTT-2.3.1-4]; with too many out the rest goes with QoS 0, and none is lost."""
+    hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.unacknowledged": 3})
+    topic = resume_topic("alone")
+
+    def answers(device: RawClient, count: int) -> list[int]:
+        device.send(*(encode_publish(topic, resume(1), qos=1, packet_id=1 + number) for number in range(count)))
+        packets = [device.receive() for _ in range(2 * count)]
+        return [packet.publish.packet_id for packet in packets if packet and packet.kind is PacketType.PUBLISH]
+
+    with connected(hub, "P/alone") as device:
+        assert answers(device, 5) == [1, 2, 3, 0, 0]
+        device.acknowledge(PacketType.PUBACK, 2)
+        assert answers(device, 2) == [4, 0]
+        for packet_id in (1, 3, 4, 4, 999):
+            device.acknowledge(PacketType.PUBACK, packet_id)
+        assert answers(device, 4) == [5, 6, 7, 0]
 
 
 def test_no_reply_comes_after_unsubscribe(hub: Hub) -> None:
@@ -157,10 +213,12 @@ def test_a_message_of_qos_2_is_taken_once(hub: Hub) -> None:
     again = bytes((sent[0] | 8,)) + sent[1:]
     with connected(hub, "P/alone") as device, connected(hub, "reader") as watcher:
         watcher.subscribe(topic)
+        device.subscribe(f"{topic}_reply")
+        device.unsubscribe(f"{topic}_reply")
         for packet in (sent, again, again):
             device.send(packet)
             assert device.expect(PacketType.PUBREC).body == b"\x00\x09"
-        assert values(hub) == []
+        assert values(hub) == [7]
         for _ in range(2):
             device.acknowledge(PacketType.PUBREL, 9)
             assert device.expect(PacketType.PUBCOMP).body == b"\x00\x09"
@@ -231,7 +289,7 @@ def test_what_a_device_may_not_publish_is_answered_to_it_alone(hub: Hub, qos: in
             if code is not None:
                 answered = device.message()
                 document = orjson.loads(answered.payload)
-                assert (answered.topic, answered.qos) == (f"{topic}_reply", 0), case
+                assert (answered.topic, answered.qos) == (f"{topic}_reply", min(qos, 1)), case
                 assert (document["id"], document["code"], document["data"]) == (case, code, {}), case
             if qos == 1:
                 assert device.expect(PacketType.PUBACK).body == b"\x00\x05", case
@@ -269,7 +327,7 @@ def test_what_is_denied_with_qos_2_is_answered_once(hub: Hub) -> None:
 
 
 def test_an_unknown_topic_of_ones_own_is_answered_1009(hub: Hub) -> None:
-    """Through the broker: it is allowed, but means nothing here."""
+    """It is allowed, but means nothing here."""
     with connected(hub, "P/alone") as device:
         device.subscribe("/sys/P/alone/#")
         device.publish("/sys/P/alone/thing/tag/query", b'{"id":"1"}')
@@ -288,8 +346,8 @@ def test_scopes_of_operators(hub: Hub) -> None:
         writer.publish(f"{resume_topic('alone')}_reply", b"{}")
         writer.publish(resume_topic("alone"), resume(2))
         assert reader.message().payload == resume(2)
-        assert reply(device) == reply(reader) == (f"{resume_topic('alone')}_reply", 200)
-        for client in (reader, writer, device):
+        assert reply(reader) == (f"{resume_topic('alone')}_reply", 200)
+        for client in (reader, writer, device):  # the device did not ask, so it hears nothing
             client.ping()
     assert values(hub) == [2]
     assert metric(hub, "enos_ingest_publishes_denied_total") == 4
@@ -350,7 +408,7 @@ def test_uplinks_are_never_retained(hub: Hub, who: str) -> None:
     topic = resume_topic("alone")
     with connected(hub, who) as client:
         client.send(retained(encode_publish(topic, resume(1), qos=1, packet_id=1)))
-        client.expect(PacketType.PUBACK)
+        client.acknowledged(1)
         eventually(lambda: values(hub) == [1])
         with connected(hub, "reader") as watcher:
             watcher.subscribe("#")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from enos_ingest import __version__
-from enos_ingest.http.metrics import Metrics, Readings
+from enos_ingest.endpoint.limits import CLOSED_REASONS, REFUSED_REASONS
+from enos_ingest.http.metrics import REPLY_BUCKETS, Metrics, Readings
+from enos_ingest.protocol.codes import Code
 from enos_ingest.storage.store import WriterStats
 
 Series = dict[tuple[str, tuple[str, ...]], float]
@@ -42,14 +48,20 @@ def readings(writer_stats: Callable[[], WriterStats] = stats) -> Readings:
 def test_each_count_is_shown_under_its_name() -> None:
     """One call of each method, the names and labels that operators rely on."""
     metrics = Metrics()
-    metrics.uplink("resume_batch", 200, 0.004)
-    metrics.uplink("resume_batch", 200, 0.2)
-    metrics.uplink("resume", 1204, 0.001)
+    metrics.uplink("resume_batch", Code.SUCCESS, 0.004)
+    metrics.uplink("resume_batch", Code.SUCCESS, 0.2)
+    metrics.uplink("resume", Code.MODEL_VALIDATE_FAILED, 0.001)
     metrics.points(7, 2)
     metrics.points(0)
     metrics.connected("device")
-    metrics.refused("signature")
+    metrics.refused("rate")
+    metrics.refused("a new word")
+    metrics.closed("slow")
+    metrics.closed("another new word")
     metrics.publish_denied()
+    metrics.reading_paused("hub")
+    metrics.oversized()
+    metrics.mirror_dropped()
     metrics.model_reloaded("refused")
     series = scrape(metrics)
     assert series["enos_ingest_uplinks_total", ("200", "resume_batch")] == 2
@@ -57,21 +69,52 @@ def test_each_count_is_shown_under_its_name() -> None:
     assert series["enos_ingest_points_stored_total", ()] == 7
     assert series["enos_ingest_points_skipped_total", ()] == 2
     assert series["enos_ingest_connections_total", ("device",)] == 1
-    assert series["enos_ingest_connections_refused_total", ("signature",)] == 1
+    for reason in ("rate", "a new word"):
+        assert series["enos_ingest_connections_refused_total", (reason,)] == 1
+    for reason in ("slow", "another new word"):
+        assert series["enos_ingest_connections_closed_total", (reason,)] == 1
     assert series["enos_ingest_publishes_denied_total", ()] == 1
+    assert series["enos_ingest_reading_paused_total", ("hub",)] == 1
+    assert series["enos_ingest_oversized_total", ()] == 1
+    assert series["enos_ingest_mirror_dropped_total", ()] == 1
     assert series["enos_ingest_model_reloads_total", ("refused",)] == 1
-    assert series["enos_ingest_reply_seconds_count", ()] == 3
-    assert series["enos_ingest_reply_seconds_bucket", ("0.005",)] == 2
     assert series["enos_ingest_info", (__version__,)] == 1
+
+
+@given(st.lists(st.sampled_from([*REPLY_BUCKETS, 0.0]) | st.floats(0, 60)))
+def test_reply_times_are_shown_as_the_client_library_would(seconds: list[float]) -> None:
+    """To the byte: buckets that add up, each with its bound in it, their sum and count."""
+    registry = CollectorRegistry()
+    theirs = Histogram(
+        "enos_ingest_reply_seconds",
+        "From the receipt of an uplink until its reply was handed out, the commit included.",
+        buckets=REPLY_BUCKETS,
+        registry=registry,
+    )
+    metrics = Metrics()
+    for each in seconds:
+        metrics.uplink("resume", Code.SUCCESS, each)
+        theirs.observe(each)
+
+    def lines(page: bytes) -> list[str]:
+        shown = [line for line in page.decode().splitlines() if "enos_ingest_reply_seconds" in line]
+        return [line for line in shown if "_created" not in line]
+
+    assert lines(metrics.render()) == lines(generate_latest(registry))
 
 
 def test_series_with_known_labels_start_at_zero() -> None:
     """A rate over a series that appears with its first event would miss that event."""
     series = scrape(Metrics())
-    for kind in ("device", "channel", "operator"):
-        assert series["enos_ingest_connections_total", (kind,)] == 0
-    for result in ("loaded", "refused"):
-        assert series["enos_ingest_model_reloads_total", (result,)] == 0
+    known = {
+        "connections": ("device", "channel", "operator"),
+        "connections_refused": REFUSED_REASONS,
+        "connections_closed": CLOSED_REASONS,
+        "reading_paused": ("connection", "hub"),
+        "model_reloads": ("loaded", "refused"),
+    }
+    for name, labels in known.items():
+        assert [series[f"enos_ingest_{name}_total", (label,)] for label in labels] == [0] * len(labels)
 
 
 def test_readings_are_taken_at_each_scrape() -> None:
@@ -117,7 +160,7 @@ def test_every_metric_has_a_help_text_and_no_time_of_creation() -> None:
     """The page is what people read first when something is wrong."""
     metrics = Metrics()
     metrics.watch(readings())
-    metrics.uplink("resume", 200, 0.1)
+    metrics.uplink("resume", Code.SUCCESS, 0.1)
     families = list(text_string_to_metric_families(metrics.render().decode()))
     assert all(family.documentation for family in families)
     assert not [family.name for family in families if family.name.endswith("_created")]

@@ -97,6 +97,31 @@ def test_an_id_is_looked_for_in_what_is_no_json(payload: bytes, found: str) -> N
     assert scan_id(payload) == found
 
 
+@pytest.mark.parametrize(
+    ("payload", "found"),
+    [
+        (b'{"id":12', ""),
+        (b'{"id":12,', "12"),
+        (b'{"id":12 ', "12"),
+        (b'{"id":"12', ""),
+        (b'{"id":"12"', "12"),
+        (b'{"i', ""),
+    ],
+)
+def test_an_id_that_may_be_cut_is_none(payload: bytes, found: str) -> None:
+    """Where only the beginning of a payload is there, more digits may have followed."""
+    assert scan_id(payload, is_whole=False) == found
+
+
+def test_the_beginning_of_a_payload_over_the_limit() -> None:
+    """What counts is its length as received."""
+    for size, found in ((LIMIT + 1, ""), (8, "7")):
+        with pytest.raises(PayloadError) as caught:
+            decode_request(b'{"id": 7', LIMIT if size > LIMIT else size - 1, size)
+        assert caught.value.request_id == found
+        assert str(caught.value).startswith(f"payload of {size} bytes is over the limit of ")
+
+
 @given(st.binary() | st.binary().map(lambda tail: b'{"id":' + tail) | st.binary().map(lambda tail: b'{"id":"' + tail))
 def test_looking_for_an_id_never_fails(payload: bytes) -> None:
     """Whatever the bytes, what is found can be sent back."""
@@ -152,6 +177,13 @@ def test_a_reply_reads_back(identifier: str, code: Code, message: str) -> None:
         expected["message"] = message
     assert orjson.loads(encode_reply(identifier, code, message)) == expected
     assert decode_request(encode_reply(identifier, code, message), 10**6) == expected
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_plain_reply_is_encoded_like_any_other(identifier: str) -> None:
+    """Byte for byte, whatever has to be escaped in the id."""
+    expected = orjson.dumps({"id": identifier, "code": 200, "data": {}})
+    assert encode_reply(identifier, Code.SUCCESS) == encode_reply(identifier, Code.SUCCESS, "", {}) == expected
 
 
 def test_a_reply_may_carry_data() -> None:

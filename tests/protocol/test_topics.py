@@ -14,7 +14,6 @@ from enos_ingest.protocol.topics import (
     filter_matches,
     is_filter,
     is_reply,
-    is_to_device,
     is_topic_name,
     parse_topic,
     reply_topic,
@@ -42,8 +41,11 @@ slashes = pytest.mark.parametrize("slash", ["/", ""], ids=["slash", "no slash"])
 )
 def test_a_topic_of_each_family_is_read(slash: str, name: str, family: Family, owner: Publisher, action: str) -> None:
     """With and without the leading slash; the spelling is kept for the reply, an action's empty levels are its own."""
-    assert parse_topic(slash + name) == Topic(slash + name, family, owner, action)
-    assert type(owner) is type(getattr(parse_topic(slash + name), "owner", None))
+    topic = parse_topic(slash + name)
+    assert topic == Topic(slash + name, family, owner, action)
+    assert type(owner) is type(topic.owner)
+    assert topic.kind == f"{family.value}/{action}"
+    assert topic.reply_topic == f"{slash}{name}_reply"
 
 
 @slashes
@@ -140,7 +142,8 @@ def test_what_devices_send_is_no_downlink(action: str) -> None:
     for prefix in ("/sys/P/d/", "/ext/session/P/d/"):
         topic = parse_topic(prefix + action)
         assert topic is not None
-        assert not is_to_device(topic)
+        assert not topic.is_to_device
+        assert topic.is_request == (not is_reply(topic.name))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,8 @@ def test_what_the_hub_sends_is_a_downlink(action: str) -> None:
     """Commands, and answers to what devices ask."""
     topic = parse_topic(f"/ext/session/P/d/{action}")
     assert topic is not None
-    assert is_to_device(topic)
+    assert topic.is_to_device
+    assert not topic.is_request
 
 
 @pytest.mark.parametrize("name", ["a", "/", "a/b", "/a", "a//b", "a b", "a$", "é", "x" * 65529])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Point, Record, Rejection
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.writer import SqliteWriter
@@ -28,7 +30,9 @@ def record(*points: Point) -> Record:
 
 def rejection(number: int = 1, payload: bytes = b"{", reason: str = "no JSON") -> Rejection:
     """A rejected message, received at the time `number`."""
-    return Rejection(number, "/sys/EbxGvUrE/gw-1/thing/measurepoint/post", f"{PRODUCT}/{DEVICE}", 1206, reason, payload)
+    return Rejection(
+        number, "/sys/EbxGvUrE/gw-1/thing/measurepoint/post", f"{PRODUCT}/{DEVICE}", 1206, reason, payload, len(payload)
+    )
 
 
 @asynccontextmanager
@@ -45,6 +49,22 @@ async def open_writer(
         yield writer
     finally:
         await writer.close()
+
+
+def commit(writer: SqliteWriter, record: Record) -> asyncio.Future[None]:
+    """Hand a record in; the future is done as the writer says."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(error: StorageError | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    writer.commit(record, done)
+    return future
 
 
 def stored(path: Path) -> list[Point]:

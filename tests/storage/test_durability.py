@@ -12,13 +12,13 @@ from tests.storage.samples import stored
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from tests.storage.samples import point, record
+from tests.storage.samples import commit, point, record
 from enos_ingest.storage.writer import SqliteWriter
 
 async def send(writer, start):
     number = start
     while True:
-        await writer.commit(record(point(number, time=number), point(str(number), name="b", time=number)))
+        await commit(writer, record(point(number, time=number), point(str(number), name="b", time=number)))
         sys.stdout.write(f"{number}\\n")
         sys.stdout.flush()
         number += 20

@@ -12,7 +12,7 @@ import pytest
 from enos_ingest.outcome import Record, Rejection
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.store import QuarantineEntry, WriterStats
-from tests.storage.samples import open_writer, rejection
+from tests.storage.samples import commit, open_writer, rejection
 
 TEXT = sum(len(text) for text in (rejection().topic, rejection().publisher, rejection().reason))
 """What an entry of the samples counts besides its payload."""
@@ -23,7 +23,7 @@ def reject(path: Path, *rejections: Rejection, rows: int = 1000, size: int = 2**
 
     async def run() -> WriterStats:
         async with open_writer(path, quarantine_rows=rows, quarantine_bytes=size) as writer:
-            await asyncio.gather(*[writer.commit(Record([], each)) for each in rejections])
+            await asyncio.gather(*[commit(writer, Record([], each)) for each in rejections])
             return writer.stats()
 
     return asyncio.run(run())
@@ -127,10 +127,10 @@ def test_others_may_delete_entries(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with open_writer(path, quarantine_rows=3) as writer:
-            await asyncio.gather(*[writer.commit(Record([], rejection(number))) for number in range(3)])
+            await asyncio.gather(*[commit(writer, Record([], rejection(number))) for number in range(3)])
             with closing(sqlite3.connect(path)) as other, other:
                 other.execute("DELETE FROM quarantine WHERE time != 0")
-            await writer.commit(Record([], rejection(3)))
+            await commit(writer, Record([], rejection(3)))
             assert writer.stats().quarantine_rows == 2
 
     asyncio.run(run())

@@ -1,0 +1,264 @@
+"""One MQTT connection's bytes: packets in, packets out, deadlines, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Protocol, cast
+
+from enos_ingest.endpoint.decoder import Decoder
+from enos_ingest.endpoint.limits import ConnectionLimits
+from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet
+
+__all__ = ["Connection", "ConnectionHost", "PacketHandler"]
+
+_FLUSH_SECONDS = 5.0
+"""How long an ended connection may take to read what was sent to it; after that its socket goes."""
+
+
+class PacketHandler(Protocol):
+    """Who takes the packets of a connection after CONNECT."""
+
+    def receive(self, packet: Packet) -> None: ...
+
+    def ready(self) -> bool:
+        """Whether more may be read now; if not, it has paused the connection and resumes it by itself."""
+        ...
+
+    def ended(self, reason: str, detail: str) -> None:
+        """The connection has ended; called once.
+
+        Args:
+            reason: a word for metrics, see `ConnectionCounters.closed`.
+            detail: what there is to add for the log, else "".
+        """
+        ...
+
+
+class ConnectionHost(Protocol):
+    """What a connection asks of its listener."""
+
+    def arrived(self, connection: Connection) -> bool:
+        """Whether a new connection may go on; if not, the listener has closed it."""
+        ...
+
+    def connect(self, connection: Connection, packet: Connect) -> None:
+        """Take the first packet: refuse it, or call `serve` or `detach`, now or later."""
+        ...
+
+    def malformed(self, connection: Connection, error: MalformedPacketError) -> None:
+        """Take the fault of a connection that has sent no good CONNECT, and close it."""
+        ...
+
+    def no_handshake(self, connection: Connection, why: str) -> None:
+        """Take the failure of TLS before CONNECT; the connection is at its end."""
+        ...
+
+    def departed(self, connection: Connection) -> None:
+        """The socket is gone; called once for each that `arrived`."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Reads packets and hands them on, first CONNECT to the listener, then the others to a handler.
+
+    While it is paused nothing is read: TCP pushes back, the client keeps its data, and its silence is ours.
+
+    Args:
+        inside: whether it came over the hub's own way in.
+        is_tls: whether it comes over TLS.
+    """
+
+    __slots__ = (
+        "_closing", "_counted", "_decoder", "_gone", "_handler", "_heard", "_host",
+        "_limits", "_loop", "_out", "_paused", "_silence", "_timer", "_transport", "address", "inside", "is_tls",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        host: ConnectionHost,
+        limits: ConnectionLimits,
+        *,
+        inside: bool = False,
+        is_tls: bool = False,
+    ) -> None:
+        self.address = "unknown"
+        """The client's address."""
+        self.inside = inside
+        self.is_tls = is_tls
+        self._host = host
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder(
+            connect_bytes=limits.connect_bytes, packet_bytes=limits.packet_bytes, message_bytes=limits.message_bytes
+        )
+        self._handler: PacketHandler | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._out: list[bytes] = []
+        self._paused = False
+        self._closing = ""
+        self._counted = False
+        self._gone = False
+        self._silence = 0.0
+        self._heard = 0.0
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self.address = str(peer[0])
+        # One that leaves more than this unread is cut off, see `pause_writing`.
+        self._transport.set_write_buffer_limits(high=self._limits.outgoing_bytes)
+        self._counted = self._host.arrived(self)
+        if self._counted:
+            # With TLS its handshake is within that time, too.
+            self._timer = self._loop.call_later(self._limits.connect_seconds, self._connect_late)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._decoder.feed(data)
+        if not self._paused and (self._handler is None or self._handler.ready()):
+            self._read()
+
+    def pause_writing(self) -> None:
+        self.abort("slow", f"{self._limits.outgoing_bytes} bytes were not read")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._gone:
+            return
+        if isinstance(error, ssl.SSLError) and self._handler is None:
+            self._host.no_handshake(self, str(error))
+        self._end("network", "" if error is None else str(error))
+        self._gone = True
+        if self._counted:
+            self._host.departed(self)
+
+    # What the listener and the handler call.
+
+    def serve(self, handler: PacketHandler, keep_alive: int) -> None:
+        """Hand the packets after CONNECT to a handler.
+
+        Args:
+            keep_alive: seconds as the client asked; 1.5 times as long without a packet closes [MQTT-3.1.2-24].
+        """
+        self._handler = handler
+        self._stop_timer()
+        self._silence = keep_alive * 1.5
+        if self._silence:
+            self._heard = self._loop.time()
+            self._timer = self._loop.call_later(self._silence, self._look_for_silence)
+
+    def detach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Hand the socket over as streams, with what was read after CONNECT; the taker calls `finish` at the end."""
+        self._stop_timer()
+        self._gone = True
+        reader = asyncio.StreamReader(loop=self._loop)
+        streams = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        self._transport.set_write_buffer_limits()
+        self._transport.set_protocol(streams)
+        streams.connection_made(self._transport)
+        rest = self._decoder.rest()
+        if rest:
+            reader.feed_data(rest)
+        if self._paused:
+            self._transport.resume_reading()
+        return reader, asyncio.StreamWriter(self._transport, streams, reader, self._loop)
+
+    def finish(self) -> None:
+        """The taker of the streams is done with them."""
+        self._transport.close()
+        # What a client leaves unread would keep its socket, which no limit counts any more.
+        self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
+        self._host.departed(self)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection has ended or is about to."""
+        return bool(self._closing) or self._gone
+
+    def send(self, data: bytes) -> None:
+        """Send bytes; all of one turn of the event loop leave together."""
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+
+    def pause(self) -> None:
+        """Read no further, until `resume`."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading, first what is here already."""
+        if not self._paused or self.is_closing:
+            return
+        self._paused = False
+        self._heard = self._loop.time()
+        self._read()
+        if not self._paused and not self.is_closing:
+            self._transport.resume_reading()
+
+    def close(self, reason: str, detail: str = "") -> None:
+        """End the connection once what was sent has left; a client that does not read it is cut off soon."""
+        if self.is_closing:
+            return
+        self._flush()
+        self._end(reason, detail)
+        self._transport.close()
+        self._timer = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
+
+    def abort(self, reason: str, detail: str = "") -> None:
+        """End the connection now."""
+        self._end(reason, detail)
+        self._transport.abort()
+
+    def _end(self, reason: str, detail: str) -> None:
+        self._stop_timer()
+        if self._closing:
+            return
+        self._closing = reason
+        self._out.clear()
+        if self._handler is not None:
+            self._handler.ended(reason, detail)
+
+    def _read(self) -> None:
+        heard = False
+        try:
+            while not self._paused and not self._closing and (packet := self._decoder.next()) is not None:
+                heard = True
+                if self._handler is not None:
+                    self._handler.receive(packet)
+                else:
+                    self._host.connect(self, cast(Connect, packet))
+        except MalformedPacketError as error:
+            if self._handler is not None:
+                self.close("protocol", str(error))
+            else:
+                self._host.malformed(self, error)
+        if heard:  # only a whole packet counts
+            self._heard = self._loop.time()
+
+    def _flush(self) -> None:
+        if self._out and not self._gone:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._transport.write(data)
+
+    def _connect_late(self) -> None:
+        self._host.malformed(self, MalformedPacketError(f"no CONNECT within {self._limits.connect_seconds:g} seconds"))
+
+    def _look_for_silence(self) -> None:
+        """Close a client that was silent for too long; silence while nothing is read is not the client's."""
+        left = self._silence if self._paused else self._heard + self._silence - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look_for_silence)
+        else:
+            self.close("keep_alive", f"silent for {self._silence:g} seconds")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,279 @@
+"""A device's session: its messages go straight into the intake, its answers come back in order.
+
+For each PUBLISH: the record is committed, then the reply leaves, then PUBACK or PUBREC, all in the order of receipt
+[MQTT-4.6.0-2], because one FIFO holds every message of every connection. A message without an answer is sent again
+by its device. Nothing is kept beyond the connection: no stored session, no retained message, no will.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Protocol
+
+from enos_ingest.devices.access import may_publish, may_subscribe
+from enos_ingest.devices.directory import Directory
+from enos_ingest.endpoint.connection import Connection
+from enos_ingest.endpoint.limits import ConnectionCounters, ConnectionLimits, PauseReason
+from enos_ingest.endpoint.mirror import Mirror
+from enos_ingest.endpoint.packets import (
+    PINGRESP,
+    Ack,
+    Disconnect,
+    MalformedPacketError,
+    Packet,
+    PacketType,
+    PingReq,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    encode_ack,
+    encode_publish_to,
+    encode_suback,
+    encode_topic,
+    encode_unsuback,
+)
+from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, REFUSED, Subscriptions
+from enos_ingest.intake import Intake
+from enos_ingest.logs import get_logger
+from enos_ingest.outcome import Outcome
+from enos_ingest.pipeline import Message
+from enos_ingest.protocol.identity import Channel, DeviceId
+
+__all__ = ["DeviceSession", "SessionHost"]
+
+log = get_logger(__name__)
+
+_PACKET_IDS = 65_535
+
+_encoded = functools.lru_cache(16_384)(encode_topic)
+"""Reply topics of some thousands of devices, as they stand in a packet."""
+
+_KEPT_TOPICS = 1000
+"""Topics of one client that are kept with what it may do there: more than a gateway's sub-devices have."""
+
+
+class SessionHost(Protocol):
+    """What a session asks of those who hold it."""
+
+    @property
+    def intake(self) -> Intake: ...
+
+    @property
+    def mirror(self) -> Mirror: ...
+
+    @property
+    def counters(self) -> ConnectionCounters: ...
+
+    @property
+    def limits(self) -> ConnectionLimits: ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is taken: what is published now is dropped without an answer."""
+        ...
+
+    def directory(self) -> Directory: ...
+
+    def left(self, session: DeviceSession) -> None:
+        """The session has ended; called once."""
+        ...
+
+
+class DeviceSession:
+    """What one device or integration channel may do on one connection.
+
+    Args:
+        key: what a newer session of the same client has too: the device, or the channel with its client id.
+        proof: what the identity was proved with; once the registry holds another, the connection must end.
+    """
+
+    __slots__ = (
+        "_allowed", "_connection", "_denied", "_directory", "_held", "_host", "_in_flight", "_packet_id",
+        "_subscriptions", "_unacknowledged", "_unreleased", "identity", "key", "proof",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        identity: DeviceId | Channel,
+        key: DeviceId | tuple[Channel, str],
+        proof: str,
+        connection: Connection,
+        host: SessionHost,
+    ) -> None:
+        self.identity = identity
+        self.key = key
+        self.proof = proof
+        self._connection = connection
+        self._host = host
+        self._subscriptions = Subscriptions(host.limits.subscriptions)
+        self._in_flight = 0
+        self._packet_id = 0
+        self._unacknowledged: set[int] = set()
+        self._unreleased: dict[int, bool] = {}
+        # By packet id of QoS 2, whether the message is committed.
+        self._allowed: dict[str, bool] = {}
+        self._directory: Directory | None = None
+        self._denied = False
+        self._held = False
+
+    @property
+    def address(self) -> str:
+        """Where the client is."""
+        return self._connection.address
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages of this client wait for their commit."""
+        return self._in_flight
+
+    def close(self, reason: str) -> None:
+        """End the connection; what was received before is stored all the same."""
+        self._connection.close(reason)
+
+    def ended(self, reason: str, detail: str) -> None:
+        level = log.warning if reason in ("protocol", "slow") else log.info
+        extra = {"detail": detail} if detail else {}
+        level("disconnected", client=str(self.identity), peer=self.address, reason=reason, **extra)
+        self._host.counters.closed(reason)
+        self._host.left(self)
+
+    def ready(self) -> bool:
+        if self._host.intake.is_full:
+            self._hold("hub")
+        elif self._in_flight >= self._host.limits.in_flight_per_connection:
+            self._hold("connection")
+        else:
+            return True
+        return False
+
+    def receive(self, packet: Packet) -> None:
+        if type(packet) is Publish:
+            self._publish(packet)
+        elif type(packet) is Ack:
+            self._acknowledged(packet)
+        elif type(packet) is Subscribe:
+            self._subscribe(packet)
+        elif type(packet) is Unsubscribe:
+            for topic_filter in packet.filters:
+                self._subscriptions.remove(topic_filter)
+            self._connection.send(encode_unsuback(packet.packet_id))
+        elif type(packet) is PingReq:
+            self._connection.send(PINGRESP)
+        elif type(packet) is Disconnect:
+            self._connection.close("client")
+
+    def send(self, topic: str, payload: bytes, qos: int) -> None:
+        """Send a message, with a lower QoS where the client's subscription or what it left unacknowledged says so.
+
+        A client that has unsubscribed from the topic is sent nothing. With very many messages unacknowledged the
+        rest goes with QoS 0: on one connection TCP loses nothing, and there is less to remember.
+        """
+        granted = self._subscriptions.qos(topic)
+        if granted is None:
+            return
+        if min(qos, granted) == 0 or len(self._unacknowledged) >= self._host.limits.unacknowledged:
+            self._connection.send(encode_publish_to(_encoded(topic), payload, 0, 0))
+            return
+        self._packet_id = self._packet_id % _PACKET_IDS + 1
+        while self._packet_id in self._unacknowledged:  # [MQTT-2.3.1-4]
+            self._packet_id = self._packet_id % _PACKET_IDS + 1
+        self._unacknowledged.add(self._packet_id)
+        self._connection.send(encode_publish_to(_encoded(topic), payload, 1, self._packet_id))
+
+    def _publish(self, publish: Publish) -> None:
+        host = self._host
+        if host.draining:
+            return
+        qos, packet_id = publish.qos, publish.packet_id
+        if qos == 2:
+            if packet_id in self._unreleased:
+                if self._unreleased[packet_id]:  # else its PUBREC is to come, once it is committed
+                    self._connection.send(encode_ack(PacketType.PUBREC, packet_id))
+                return
+            if len(self._unreleased) >= host.limits.unacknowledged:
+                raise MalformedPacketError(f"more than {len(self._unreleased)} messages of QoS 2 without PUBREL")
+            self._unreleased[packet_id] = False
+        if publish.size > len(publish.payload):
+            host.counters.oversized()
+        allowed = self._may_publish(publish.topic)
+        if not allowed:
+            self._deny(publish.topic)
+        elif host.mirror.watched:
+            host.mirror.show(publish.topic, publish.payload)
+        self._in_flight += 1
+        message = Message(publish.topic, publish.payload, time.time_ns() // 1_000_000, self.identity, publish.size)
+        host.intake.submit(message, functools.partial(self._answer, qos, packet_id, allowed))
+        self.ready()
+
+    def _answer(self, qos: int, packet_id: int, allowed: bool, outcome: Outcome | None) -> None:
+        """Reply, then acknowledge; no outcome, no answer."""
+        self._in_flight -= 1
+        if self._connection.is_closing:
+            return
+        if outcome is not None:
+            if outcome.reply:
+                if allowed and self._host.mirror.watched:
+                    self._host.mirror.show(outcome.reply_topic, outcome.reply)
+                self.send(outcome.reply_topic, outcome.reply, qos)
+            if qos == 1:
+                self._connection.send(encode_ack(PacketType.PUBACK, packet_id))
+            elif qos == 2:
+                if packet_id in self._unreleased:
+                    self._unreleased[packet_id] = True
+                self._connection.send(encode_ack(PacketType.PUBREC, packet_id))
+        elif qos == 2:
+            self._unreleased.pop(packet_id, None)  # sent again it is a new message
+        if self._held and self._in_flight <= self._host.limits.in_flight_per_connection // 2:
+            self._go_on()
+
+    def _deny(self, topic: str) -> None:
+        """Count a publish that is not allowed, which its sender alone learns of; say so once."""
+        self._host.counters.publish_denied()
+        if not self._denied:
+            self._denied = True
+            log.info("publish not allowed", client=str(self.identity), topic=topic)
+
+    def _may_publish(self, topic: str) -> bool:
+        """Whether a topic is the client's own, looked up once for each registry."""
+        directory = self._host.directory()
+        if directory is not self._directory or len(self._allowed) >= _KEPT_TOPICS:
+            self._directory = directory
+            self._allowed = {}
+        allowed = self._allowed.get(topic)
+        if allowed is None:
+            allowed = self._allowed[topic] = may_publish(self.identity, topic, directory)
+        return allowed
+
+    def _acknowledged(self, ack: Ack) -> None:
+        if ack.kind == PacketType.PUBREL:
+            self._unreleased.pop(ack.packet_id, None)
+            self._connection.send(encode_ack(PacketType.PUBCOMP, ack.packet_id))  # also unasked [MQTT-4.3.3-2]
+        else:
+            self._unacknowledged.discard(ack.packet_id)
+
+    def _subscribe(self, packet: Subscribe) -> None:
+        """Grant what is the client's own; effective at once, as the Python SDK publishes without waiting for SUBACK."""
+        codes = []
+        directory = self._host.directory()
+        for topic_filter, qos in packet.filters:
+            allowed = may_subscribe(self.identity, topic_filter, directory)
+            held = allowed and self._subscriptions.add(topic_filter, qos)
+            codes.append(min(qos, HIGHEST_QOS) if held else REFUSED)
+        if REFUSED in codes:
+            log.info("subscriptions refused", client=str(self.identity), filters=codes.count(REFUSED))
+        self._connection.send(encode_suback(packet.packet_id, codes))
+
+    def _hold(self, why: PauseReason) -> None:
+        """Read no further until there is room: in the hub, or among this connection's own messages."""
+        self._host.counters.reading_paused(why)
+        self._connection.pause()
+        if why == "hub":
+            self._host.intake.when_room(self._go_on)
+        else:
+            self._held = True
+
+    def _go_on(self) -> None:
+        self._held = False
+        if not self._connection.is_closing and self.ready():
+            self._connection.resume()
