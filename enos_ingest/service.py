@@ -27,7 +27,6 @@ from enos_ingest.http.metrics import Metrics, Readings
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.models.catalogue import Catalogue
-from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Pipeline
 from enos_ingest.settings import Settings
 from enos_ingest.sockets import Bind
@@ -138,7 +137,7 @@ class Service:
         self._intake = Intake(
             pipeline,
             self._writer,
-            self._observe,
+            self._metrics.uplink,
             in_flight=limits.in_flight,
             in_flight_bytes=limits.in_flight_bytes,
         )
@@ -279,10 +278,6 @@ class Service:
             log.info("the store commits again")
         else:
             log.error("the store cannot commit: nothing is answered with 200 until it can", reason=failure)
-
-    def _observe(self, outcome: Outcome, seconds: float) -> None:
-        self._metrics.uplink(outcome.operation, outcome.code, seconds)
-        self._metrics.points(len(outcome.record.points) if outcome.record else 0, outcome.skipped)
 
     def _authorize(self, api_key: str) -> Application | None:
         """The application with an API key."""

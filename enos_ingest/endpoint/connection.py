@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import Protocol, cast
 
@@ -167,12 +168,16 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return reader, asyncio.StreamWriter(self._transport, streams, reader, self._loop)
 
-    def finish(self) -> None:
-        """The taker of the streams is done with them."""
-        self._transport.close()
-        # What a client leaves unread would keep its socket, which no limit counts any more.
-        self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
-        self._host.departed(self)
+    async def finish(self, writer: asyncio.StreamWriter) -> None:
+        """Close the streams once what was sent has left; a client that does not read it is cut off soon."""
+        writer.close()
+        try:
+            with contextlib.suppress(OSError):  # a TimeoutError is one
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await writer.wait_closed()
+        finally:
+            self._transport.abort()
+            self._host.departed(self)
 
     @property
     def is_closing(self) -> bool:

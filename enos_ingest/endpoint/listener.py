@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from enos_ingest.devices.access import may_publish
 from enos_ingest.endpoint.admission import Admission
@@ -34,8 +35,8 @@ _BACKLOG = 1024
 _LINE_SECONDS = 1.0
 """How often the log says that connections are turned away."""
 
-_END_SECONDS = 5.0
-"""How long operators' connections may take to end at a stop."""
+_END_SECONDS = 6.0
+"""How long connections may take to end at a stop: somewhat longer than they take to be cut off."""
 
 
 class MqttListener:
@@ -64,6 +65,8 @@ class MqttListener:
         self._inside: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._turned_away = 0
         self._next_line = 0.0
         self._loop = asyncio.get_running_loop()
@@ -116,6 +119,7 @@ class MqttListener:
                 self._turn_away(connection, reason)
                 return False
         self._connections.add(connection)
+        self._empty.clear()
         return True
 
     def connect(self, connection: Connection, packet: Connect) -> None:
@@ -147,6 +151,8 @@ class MqttListener:
     def departed(self, connection: Connection) -> None:
         """Forget a connection whose socket is gone."""
         self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
         if not connection.inside:
             self._admission.leave(connection.address)
 
@@ -173,6 +179,10 @@ class MqttListener:
         self.relays.close()
         for connection in list(self._connections):
             connection.close("stopped")
+        # What was written leaves before the event loop ends; a client that does not read it is cut off by then.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._empty.wait()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_SECONDS)
         for task in self._tasks:
@@ -224,7 +234,7 @@ class MqttListener:
         except Exception:  # whatever it is, amqtt's faults included, it ends this connection and no other
             log.exception("a connection failed")
         finally:
-            connection.finish()
+            await connection.finish(writer)
 
     def _check_store(self) -> None:
         if self._intake.store_fails:

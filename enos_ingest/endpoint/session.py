@@ -46,6 +46,8 @@ log = get_logger(__name__)
 
 _PACKET_IDS = 65_535
 
+_PUBACK = PacketType.PUBACK  # a name of the module is found faster than a member of an enumeration
+
 _encoded = functools.lru_cache(16_384)(encode_topic)
 """Reply topics of some thousands of devices, as they stand in a packet."""
 
@@ -209,15 +211,16 @@ class DeviceSession:
     def _answer(self, qos: int, packet_id: int, allowed: bool, outcome: Outcome | None) -> None:
         """Reply, then acknowledge; no outcome, no answer."""
         self._in_flight -= 1
+        # Also to those who watch a device that has gone: `mosquitto_pub` does not wait.
+        if outcome is not None and outcome.reply and allowed and self._host.mirror.watched:
+            self._host.mirror.show(outcome.reply_topic, outcome.reply)
         if self._connection.is_closing:
             return
         if outcome is not None:
             if outcome.reply:
-                if allowed and self._host.mirror.watched:
-                    self._host.mirror.show(outcome.reply_topic, outcome.reply)
                 self.send(outcome.reply_topic, outcome.reply, qos)
             if qos == 1:
-                self._connection.send(encode_ack(PacketType.PUBACK, packet_id))
+                self._connection.send(encode_ack(_PUBACK, packet_id))
             elif qos == 2:
                 if packet_id in self._unreleased:
                     self._unreleased[packet_id] = True

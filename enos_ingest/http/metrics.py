@@ -23,6 +23,7 @@ from enos_ingest.endpoint.limits import (
     ConnectionKind,
     PauseReason,
 )
+from enos_ingest.outcome import Outcome
 from enos_ingest.protocol.codes import Code
 from enos_ingest.storage.store import WriterStats
 
@@ -73,19 +74,17 @@ class Metrics(Collector):
         Info("enos_ingest", "The program.", registry=self._registry).info({"version": __version__})
         ProcessCollector(registry=self._registry)
 
-    def uplink(self, operation: str, code: Code, seconds: float) -> None:
-        """Count one answered uplink; `seconds` from its receipt until the reply was handed out."""
+    def uplink(self, outcome: Outcome, seconds: float) -> None:
+        """Count one uplink, once it is on disk; `seconds` from its receipt until its reply was handed out."""
         try:
-            self._uplinks[operation][code] += 1
+            self._uplinks[outcome.operation][outcome.code] += 1
         except KeyError:
-            self._uplinks.setdefault(operation, {})[code] = 1
+            self._uplinks.setdefault(outcome.operation, {})[outcome.code] = 1
         self._reply_buckets[bisect_left(REPLY_BUCKETS, seconds)] += 1
         self._reply_seconds += seconds
-
-    def points(self, stored: int, skipped: int = 0) -> None:
-        """Count the points of one message, once they are on disk."""
-        self._points_stored += stored
-        self._points_skipped += skipped
+        if outcome.record is not None:
+            self._points_stored += len(outcome.record.points)
+            self._points_skipped += outcome.skipped
 
     def connected(self, kind: ConnectionKind) -> None:
         """Count one MQTT connection that was accepted."""
@@ -233,3 +232,10 @@ class _Live(Collector):
         yield CounterMetricFamily(
             "enos_ingest_commit_seconds", "Seconds spent in group commits.", stats.commit_seconds_total
         )
+        yield GaugeMetricFamily(
+            "enos_ingest_worst_commit_seconds", "The longest group commit so far.", stats.worst_commit_seconds
+        )
+        yield GaugeMetricFamily(
+            "enos_ingest_unfolded_points", "Points stored that wait in the inbox for the fold.", stats.unfolded_points
+        )
+        yield CounterMetricFamily("enos_ingest_folds", "Folds of the inbox into their places.", stats.folds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TypeAlias
@@ -11,11 +11,11 @@ from typing import TypeAlias
 from enos_ingest.errors import StorageError
 from enos_ingest.storage import quarantine
 from enos_ingest.storage.group import Entry, SeriesKey, append_points, only_points, store
-from enos_ingest.storage.inbox import Batch
+from enos_ingest.storage.inbox import Content
 from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.transactions import transaction
 
-__all__ = ["AlsoFailedError", "Database"]
+__all__ = ["Database"]
 
 BUSY_MS = 250
 """How long a commit waits for another program's lock before the writer says that it is locked: a changed registry
@@ -27,13 +27,6 @@ KNOWN_SERIES = 1_000_000
 CHECK_SECONDS = 1.0
 """How often the writer looks whether its files are still in place. Whoever deletes them loses all that was ever
 stored, so a second more does not matter; a look at each commit would cost the thread two waits for the GIL."""
-
-Also: TypeAlias = Callable[[sqlite3.Connection], None]
-
-
-class AlsoFailedError(Exception):
-    """What was to be done beside the entries failed; its cause says why."""
-
 
 _Identity: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -59,22 +52,17 @@ class Database:
             self.connection.close()
             raise
 
-    def commit(self, entries: Sequence[Entry], also: Also | None = None) -> Batch | None:
+    def commit(self, entries: Sequence[Entry]) -> Content:
         """Write entries in one transaction; when this returns they are on disk, but for those with a `fault`.
-
-        Args:
-            also: what else belongs to the transaction, after the entries.
 
         Returns:
             what was appended to the inbox.
 
         Raises:
-            AlsoFailedError: `also` failed; nothing was written.
             sqlite3.Error, StorageError, MemoryError: the database cannot commit now; the same may be tried again.
         """
-        batch = self._write([entry for entry in entries if entry.fault is None], also)
         self._check_files()
-        return batch
+        return self._write([entry for entry in entries if entry.fault is None])
 
     def close(self) -> None:
         """Fold the log into the file, as far as readers let us, and close."""
@@ -83,30 +71,27 @@ class Database:
         finally:
             self.connection.close()
 
-    def _write(self, entries: Sequence[Entry], also: Also | None) -> Batch | None:
-        if also is None and only_points(entries):
-            # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL three
-            # times less, each time as long as the switch interval while the event loop is busy.
-            return append_points(self.connection, entries, {})
+    def _write(self, entries: Sequence[Entry]) -> Content:
         try:
+            if only_points(entries):
+                # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL three
+                # times less, each time as long as the switch interval while the event loop is busy.
+                return append_points(self.connection, entries, {})
             with transaction(self.connection):
-                found, batch = store(self.connection, entries, self.bounds)
+                found, content = store(self.connection, entries, self.bounds)
                 usage = self._trim(entries)
-                self._run(also)
         except Exception as error:
             if _is_environment(error):
                 raise
-            # One record is at fault, a key that is no text for instance: find it, keep the others.
-            found, batch, usage = self._write_one_by_one(entries, also)
+            # One record is at fault, a time of its rejection beyond 64 bits for instance: find it, keep the others.
+            found, content, usage = self._write_one_by_one(entries)
         if len(self.known) + len(found) > KNOWN_SERIES:
             self.known.clear()
         self.known.update(found)
         self.usage = usage
-        return batch
+        return content
 
-    def _write_one_by_one(
-        self, entries: Sequence[Entry], also: Also | None
-    ) -> tuple[dict[SeriesKey, int], Batch | None, quarantine.Usage]:
+    def _write_one_by_one(self, entries: Sequence[Entry]) -> tuple[dict[SeriesKey, int], Content, quarantine.Usage]:
         with transaction(self.connection):
             for entry in entries:
                 self.connection.execute("SAVEPOINT entry")
@@ -120,17 +105,9 @@ class Database:
                 self.connection.execute("ROLLBACK TO entry")
                 self.connection.execute("RELEASE entry")
             good = [entry for entry in entries if entry.fault is None]
-            found, batch = store(self.connection, good, self.bounds)
+            found, content = store(self.connection, good, self.bounds)
             usage = self._trim(good)
-            self._run(also)
-        return found, batch, usage
-
-    def _run(self, also: Also | None) -> None:
-        if also is not None:
-            try:
-                also(self.connection)
-            except Exception as error:
-                raise AlsoFailedError from error
+        return found, content, usage
 
     def _trim(self, entries: Sequence[Entry]) -> quarantine.Usage:
         if any(entry.record.rejection is not None for entry in entries):
@@ -162,8 +139,6 @@ class Database:
 
 def _is_environment(error: Exception) -> bool:
     """Whether the database, not the record, is why a write failed."""
-    if isinstance(error, AlsoFailedError):
-        return True
     if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)):
         return False
     return isinstance(error, (sqlite3.DatabaseError, StorageError, MemoryError))

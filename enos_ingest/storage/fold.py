@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import queue
 import sqlite3
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter
 
 from enos_ingest.logs import get_logger
 from enos_ingest.storage import inbox
 from enos_ingest.storage.faults import explain
-from enos_ingest.storage.inbox import Batch
-from enos_ingest.storage.sqlite import connect_reader
+from enos_ingest.storage.sorter import Sorter, Step
+from enos_ingest.storage.transactions import transaction, unsynced
 
 __all__ = ["FOLD_POINTS", "MOST_POINTS", "Fold"]
 
@@ -22,170 +20,207 @@ log = get_logger(__name__)
 
 FOLD_POINTS = 100_000
 """Points in the inbox at which a fold begins: enough of each series that pages are written once for many points, few
-enough to be sorted in a quarter of a second and to be read through in a tenth."""
+enough to be read through in a tenth of a second."""
 
-FOLD_BYTES = 32 * 2**20
-"""The same, in bytes: bounds the memory for sorting, some three times as much."""
+FOLD_SIZE = 16 * 2**20
+"""The same in characters, where values are long."""
 
 MOST_POINTS = 10 * FOLD_POINTS
-"""Points in the inbox beyond which commits wait for the fold."""
+MOST_SIZE = 10 * FOLD_SIZE
+"""What the inbox may hold; beyond, commits wait for the fold."""
 
-SLICE_POINTS = 1000
-"""Points that are put in their place in one statement: some 2 ms."""
+SMALL_POINTS = 500
+SMALL_SIZE = 64 * 1024
+"""What is folded in one transaction, without the sorter."""
 
 IDLE_SECONDS = 0.2
 """How long nothing must have come before a smaller inbox is folded, so that who reads finds little of it."""
 
-_FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
+FOLD_SECONDS = 10.0
+"""How long points stay in the inbox at the most where something always comes, but never enough for a fold."""
+
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 """Seconds until a fold that failed is tried again."""
 
 
 class Fold:
-    """Decides when and what to fold; used by the writer's thread, but for the sorting, which has one of its own.
+    """Decides when and what to fold, and does it in transactions of its own; used by the writer's thread.
+
+    Nothing depends on a fold being finished, and repeating it changes nothing: its transactions are not synced.
 
     Args:
+        connection: the writer's.
         path: the database.
-        found: what the inbox holds.
-        sorted_: called in the sorter's thread when slices are ready, or sorting has failed.
+        ready: called in another thread when `advance` has something to do.
+
+    Raises:
+        sqlite3.Error: the database cannot be read.
     """
 
-    def __init__(self, path: Path, found: Iterable[Batch], sorted_: Callable[[], None]) -> None:
-        self._path = path
-        self._batches = deque(found)
-        self.points = sum(batch.points for batch in self._batches)
-        """How many points the inbox holds."""
-        self.done = 0
+    def __init__(self, connection: sqlite3.Connection, path: Path, ready: Callable[[], None]) -> None:
+        self.points, self._size = inbox.content(connection)
+        """How many points the inbox holds; the event loop may look at it, and at what follows."""
+        self.count = 0
         """How many folds have been finished."""
-        self._slices: deque[str] = deque()
-        self._last = 0
+        self.seconds = 0.0
+        """How long commits could find the fold in their way, in all."""
+        self.failure: str | None = None
+        """Why the last fold failed, None once one has gone on."""
+        self._connection = connection
+        self._path = path
+        # What no sort has taken yet.
+        self._unsorted, self._unsorted_size = self.points, self._size
+        self._sorter = Sorter(path, ready)
         self._sorting = False
+        self._steps: deque[Step] = deque()
+        self._last = 0
+        self._attached = False
+        self._owed = 0
+        self._begun = monotonic()
         self._resume = 0.0
-        self._pause = _FIRST_PAUSE
-        self._sorter = _Sorter(path, sorted_)
-
-    @property
-    def ready(self) -> bool:
-        """Whether there are slices to put in their place."""
-        return bool(self._slices)
-
-    @property
-    def overfull(self) -> bool:
-        """Whether commits must wait for the fold."""
-        return self.points >= MOST_POINTS
+        self._pause = FIRST_PAUSE
 
     def patience(self) -> float | None:
-        """Seconds that the writer may wait for the next record before `begin`; None for as long as it takes."""
-        if not self._batches or self._sorting:
+        """Seconds that the writer may wait for the next record before it calls `advance`; None: until it is ready."""
+        if self._steps:
+            pause = 0.0
+        elif self.points and not self._sorting:
+            pause = IDLE_SECONDS
+        else:
             return None
-        return max(IDLE_SECONDS, self._resume - monotonic())
+        return max(pause, self._resume - monotonic())
 
-    def appended(self, batch: Batch) -> None:
-        """Note what a commit has appended; begins a fold where there is enough."""
-        self._batches.append(batch)
-        self.points += batch.points
-        if self.points >= FOLD_POINTS:
-            self.begin()
+    def appended(self, content: inbox.Content) -> None:
+        """Note what a commit has appended.
 
-    def begin(self) -> None:
-        """Have what is there sorted, the oldest first, unless a fold is on its way or has just failed."""
-        if self._sorting or self._slices or not self._batches or monotonic() < self._resume:
-            return
-        size = 0
-        for batch in self._batches:
-            if size and size + batch.size > FOLD_BYTES:
-                break
-            size += batch.size
-            self._last = batch.id
-        self._sorting = True
-        self._sorter.sort(self._last)
-
-    def collect(self) -> None:
-        """Take what the sorter has done."""
-        if not self._sorter.done.empty():
-            self._sorting = False
-            result = self._sorter.done.get()
-            if isinstance(result, Exception):
-                self.failed(result)
-            else:
-                self._slices.extend(result)
-
-    def share(self, points: int) -> list[str]:
-        """The slices to put in their place beside a commit of so many points.
-
-        Twice as many points as it appends, and more the fuller the inbox is: whatever the rate, the fold keeps up.
+        It owes the fold twice as many points, and more the fuller the inbox is: whatever the rate, the fold keeps up.
         """
-        wanted = points * max(2, self.points // FOLD_POINTS)
-        return [self._slices[index] for index in range(min(len(self._slices), 1 + wanted // SLICE_POINTS))]
+        if not self.points:
+            self._begun = monotonic()
+        self.points += content.points
+        self._size += content.size
+        self._unsorted += content.points
+        self._unsorted_size += content.size
+        self._owed += content.points * max(2, self.points // FOLD_POINTS)
 
-    def put(self, slices: list[str], connection: sqlite3.Connection) -> None:
-        """Put slices in their place, in the transaction that is open; with the last of a fold its inbox goes."""
-        for text in slices:
-            connection.execute(inbox.UPSERT, (text,))
-        if slices and len(slices) == len(self._slices):
-            inbox.remove(connection, self._last)
-
-    def committed(self, slices: list[str]) -> None:
-        """The transaction that slices were put in place in is on disk."""
-        for _ in slices:
-            self._slices.popleft()
-        if slices and not self._slices:
-            while self._batches and self._batches[0].id <= self._last:
-                self.points -= self._batches.popleft().points
-            self.done += 1
-            self._pause = _FIRST_PAUSE
-            if self.points >= FOLD_POINTS:
-                self.begin()
-
-    def failed(self, error: BaseException) -> None:
-        """Leave the inbox as it is for a while; a fold that is repeated from its start changes nothing."""
-        log.warning(
-            "points stay in the inbox, their fold failed and will be tried again",
-            reason=explain(error, self._path),
-            seconds=self._pause,
-            points=self.points,
-        )
-        self._slices.clear()
-        self._resume = monotonic() + self._pause
-        self._pause = min(2 * self._pause, _LAST_PAUSE)
-
-    def close(self) -> None:
-        """End the sorter; what is in the inbox is folded after the next start."""
-        self._sorter.close()
-
-
-class _Sorter:
-    """A thread that sorts; most of its time is SQLite's, without the GIL."""
-
-    def __init__(self, path: Path, sorted_: Callable[[], None]) -> None:
-        self.done: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
-        self._path = path
-        self._sorted = sorted_
-        self._asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="enos-ingest-sorter", daemon=True)
-        self._thread.start()
-
-    def sort(self, last: int) -> None:
-        """Sort everything up to this row of the inbox."""
-        self._asked.put(last)
-
-    def close(self) -> None:
-        """End the thread, once it is done with what it sorts."""
-        self._asked.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (last := self._asked.get()) is not None:
-            try:
-                self.done.put(self._slices(last))
-            except Exception as error:  # noqa: BLE001 - the writer is told, and tries again
-                self.done.put(error)
-            self._sorted()
-
-    def _slices(self, last: int) -> list[str]:
-        # A connection for each sort: none holds the log in place between them.
-        connection = connect_reader(self._path)
+    def advance(self, *, idle: bool) -> None:
+        """Do what is due: what the commits owe, or one step where none waits. A failure is noted, and tried again."""
+        if monotonic() < self._resume:
+            return
         try:
-            rows = connection.execute(inbox.SLICES, {"last": last, "slice": SLICE_POINTS}).fetchall()
-        finally:
-            connection.close()
-        return [text for (text,) in rows]
+            self._advance(idle=idle)
+        except Exception as error:  # noqa: BLE001 - whatever it is, commits go on
+            self._failed(error)
+
+    def make_room(self, points: int) -> None:
+        """Before a commit of so many points: fold until the inbox can take it.
+
+        Raises:
+            sqlite3.Error, StorageError, MemoryError: the database cannot be written now; the same may be tried again.
+        """
+        while self.points and (self.points + points > MOST_POINTS or self._size > MOST_SIZE):
+            if self._sorting and not self._steps:
+                self._collect(wait=True)
+            if self._steps:
+                self._put(1)
+            elif not self._sorting:
+                self._begin()
+
+    def close(self) -> None:
+        """Give up what is being done; it is folded after the next start."""
+        self._sorter.close()
+        self._detach()
+
+    def _advance(self, *, idle: bool) -> None:
+        if self._sorting and not self._steps:
+            self._collect()
+        if self._steps:
+            self._put(1 if idle else self._owed)
+        if self._is_due(idle=idle):
+            self._begin()
+
+    def _is_due(self, *, idle: bool) -> bool:
+        if self._sorting or not self._unsorted:
+            return False
+        if self._unsorted >= FOLD_POINTS or self._unsorted_size >= FOLD_SIZE:
+            return True
+        # One that is smaller waits for the one before.
+        return not self._steps and (idle or monotonic() - self._begun >= FOLD_SECONDS)
+
+    def _begin(self) -> None:
+        self._begun = monotonic()
+        if not self._steps and self.points <= SMALL_POINTS and self._size <= SMALL_SIZE:
+            started = perf_counter()
+            with unsynced(self._connection), transaction(self._connection):
+                inbox.fold_all(self._connection)
+            self._recount(inbox.Content(0, 0))
+            self._went_on(started)
+            self.count += 1
+            return
+        # While rows of the inbox have still to be removed, those that come get greater ids.
+        self._sorter.sort(self._last if self._steps else 0)
+        self._sorting = True
+
+    def _recount(self, content: inbox.Content) -> None:
+        self.points, self._size = self._unsorted, self._unsorted_size = content
+
+    def _collect(self, *, wait: bool = False) -> None:
+        """Take what is sorted, if it is."""
+        try:
+            result = self._sorter.result(wait=wait)
+        except Exception:
+            self._sorting = False
+            raise
+        if result is None:
+            return
+        self._sorting = False
+        self._owed = 0
+        self._detach()
+        self._connection.execute("ATTACH ? AS scratch", (result.scratch,))
+        self._attached = True
+        self._steps.extend(result.steps)
+        self._last = result.last
+        self._unsorted -= result.points
+        self._unsorted_size -= result.size
+        if not result.steps:
+            # Somebody else has emptied the inbox.
+            self._recount(inbox.content(self._connection))
+
+    def _put(self, points: int) -> None:
+        """Put at least so many points in their place, if the fold has as many left."""
+        if points <= 0:
+            return
+        started = perf_counter()
+        with unsynced(self._connection):
+            while self._steps and points > 0:
+                step = self._steps[0]
+                self._connection.execute(step.statement, step.parameters)
+                self._steps.popleft()
+                points -= step.cost
+                self._owed -= step.cost
+                self.points -= step.removed
+                self._size -= step.removed_size
+        self._went_on(started)
+        if not self._steps:
+            self.count += 1
+            self._detach()
+
+    def _detach(self) -> None:
+        if self._attached:
+            self._connection.execute("DETACH scratch")
+            self._attached = False
+
+    def _went_on(self, started: float) -> None:
+        self.seconds += perf_counter() - started
+        if self.failure is not None:
+            log.info("points are folded again", points=self.points)
+            self.failure = None
+            self._pause = FIRST_PAUSE
+
+    def _failed(self, error: Exception) -> None:
+        failure = explain(error, self._path)
+        if failure != self.failure:
+            log.error("points stay in the inbox: folding them fails, and is tried again", reason=failure)
+            self.failure = failure
+        self._resume = monotonic() + self._pause
+        self._pause = min(2 * self._pause, LAST_PAUSE)

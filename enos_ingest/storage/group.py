@@ -12,7 +12,7 @@ import orjson
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
 from enos_ingest.storage import inbox, quarantine
-from enos_ingest.storage.inbox import Batch
+from enos_ingest.storage.inbox import Content
 from enos_ingest.storage.store import Done
 
 __all__ = [
@@ -141,16 +141,16 @@ def only_points(entries: Sequence[Entry]) -> bool:
     )
 
 
-def append_points(connection: sqlite3.Connection, entries: Sequence[Entry], found: SeriesIds) -> Batch | None:
+def append_points(connection: sqlite3.Connection, entries: Sequence[Entry], found: SeriesIds) -> Content:
     """Append the points of entries to the inbox; `found` has the series that were not known."""
     parts = [entry.json if entry.json is not None else _with_ids(entry.rows, found) for entry in entries]
     points = sum(entry.points for entry in entries)
-    return inbox.append(connection, [part for part in parts if part], points) if points else None
+    return inbox.append(connection, [part for part in parts if part], points) if points else Content(0, 0)
 
 
 def store(
     connection: sqlite3.Connection, entries: Sequence[Entry], bounds: quarantine.Bounds
-) -> tuple[dict[SeriesKey, int], Batch | None]:
+) -> tuple[dict[SeriesKey, int], Content]:
     """Write entries, whatever they hold, within the transaction that is open.
 
     Returns:
@@ -158,7 +158,7 @@ def store(
         committed.
     """
     found = _series_ids(connection, {row[0] for entry in entries for row in entry.rows if type(row[0]) is tuple})
-    batch = append_points(connection, entries, found)
+    content = append_points(connection, entries, found)
     rejections = [entry.record.rejection for entry in entries if entry.record.rejection is not None]
     quarantine.add(connection, rejections, bounds)
     for entry in entries:
@@ -168,7 +168,7 @@ def store(
                 "UPDATE devices SET activated = ? WHERE product_key = ? AND device_key = ? AND activated IS NULL",
                 (entry.record.time, *device),
             )
-    return found, batch
+    return found, content
 
 
 def _is_int64(value: object) -> bool:

@@ -12,105 +12,74 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
-__all__ = ["SLICES", "UPSERT", "Batch", "Row", "append", "batches", "pending", "remove"]
+__all__ = ["ARRIVED", "UPSERT", "Content", "Row", "append", "content", "fold_all", "pending"]
 
-# All rows of the array `rows` of a commit, with their place in the order of arrival. `rows` holds
-# [series, time, value, quality, origin] for each point. The value is a JSON string that holds JSON text: SQLite neither
-# converts its numbers nor sees a NUL, which is escaped twice.
-_ROWS = """
+# `rows` of a commit is an array of [series, time, value, quality, origin]. The value is a JSON string that holds JSON
+# text: SQLite neither converts its numbers nor sees a NUL, which is escaped twice.
+ARRIVED = """
     SELECT
         json_extract(each.value, '$[0]') AS series,
         json_extract(each.value, '$[1]') AS time,
-        each.value AS point,
-        (inbox.id << 32) | each.key AS arrival
-    FROM inbox, json_each(inbox.rows) AS each
+        json_extract(each.value, '$[2]') AS value,
+        json_extract(each.value, '$[3]') AS quality,
+        json_extract(each.value, '$[4]') AS origin
+    FROM main.inbox AS inbox, json_each(inbox.rows) AS each
 """
+"""Every point of the inbox; `inbox.id`, then `each.key`, is the order of arrival."""
 
-ARRIVED = f"""
-    SELECT
-        series,
-        time,
-        json_extract(point, '$[2]') AS value,
-        json_extract(point, '$[3]') AS quality,
-        json_extract(point, '$[4]') AS origin,
-        arrival
-    FROM ({_ROWS})
-"""  # noqa: S608 - only constants are put in, here and below
-"""Every point of the inbox, with its place in the order of arrival."""
-
-# Of several points of one series and time the one that arrived last is taken, with max() and the row that it is of.
-# Grouping sorts, and each slice is a text that `UPSERT` takes: all of it happens in SQLite, without the GIL.
-SLICES = f"""
-    WITH arrived AS MATERIALIZED ({_ROWS} WHERE inbox.id <= :last)
-    SELECT '[' || group_concat(point) || ']'
-    FROM (
-        SELECT point, (row_number() OVER ()) / :slice AS slice
-        FROM (SELECT point, max(arrival) FROM arrived GROUP BY series, time)
-    )
-    GROUP BY slice
-"""  # noqa: S608
-"""The points of all commits up to `last`, by series and time, as JSON arrays of `slice` rows each."""
-
-# `WHERE true` keeps the parser from reading ON CONFLICT as a join.
+# Rows are taken in order, so of two points of one time the later wins.
 UPSERT = """
-    INSERT INTO points (series, time, value, quality, origin)
-    SELECT
-        json_extract(value, '$[0]'),
-        json_extract(value, '$[1]'),
-        json_extract(value, '$[2]'),
-        json_extract(value, '$[3]'),
-        json_extract(value, '$[4]')
-    FROM json_each(?)
-    WHERE true
     ON CONFLICT (series, time) DO UPDATE SET
         value = excluded.value, quality = excluded.quality, origin = excluded.origin
 """
-"""Puts one slice in its place; the same slice again changes nothing."""
+
+_FOLD_ALL = f"""
+    INSERT INTO main.points (series, time, value, quality, origin)
+    {ARRIVED} WHERE true ORDER BY series, time, inbox.id, each.key {UPSERT}
+"""
 
 _OF_SERIES = f"""
-    SELECT series, time, value, quality, origin FROM ({ARRIVED})
-    WHERE series IN (SELECT value FROM json_each(:series))
-    ORDER BY arrival
-"""  # noqa: S608
-
+    {ARRIVED}
+    WHERE series IN (SELECT value FROM json_each(:series)) AND time BETWEEN :start AND :end
+    ORDER BY inbox.id, each.key
+"""  # noqa: S608 - only constants are put in
 
 Row: TypeAlias = tuple[int, str, int | None, int]
 """Time, value as JSON text, quality, index of the origin."""
 
 
-class Batch(NamedTuple):
-    """One row of the inbox: the points of one commit, and the bytes of their text."""
+class Content(NamedTuple):
+    """What is in the inbox, or in a part of it: points, and the characters of their text."""
 
-    id: int
     points: int
     size: int
 
 
-def append(connection: sqlite3.Connection, parts: Sequence[bytes], points: int) -> Batch:
+def append(connection: sqlite3.Connection, parts: Sequence[bytes], points: int) -> Content:
     """Append the points of one commit; `parts` are their rows as JSON, without brackets."""
     text = f"[{b','.join(parts).decode()}]"
-    statement = "INSERT INTO inbox (points, size, rows) VALUES (?, ?, ?)"
-    batch_id = connection.execute(statement, (points, len(text), text)).lastrowid
-    assert batch_id is not None
-    return Batch(batch_id, points, len(text))
+    connection.execute("INSERT INTO inbox (points, size, rows) VALUES (?, ?, ?)", (points, len(text), text))
+    return Content(points, len(text))
 
 
-def batches(connection: sqlite3.Connection) -> Iterable[Batch]:
-    """What is in the inbox, oldest first."""
-    return map(Batch._make, connection.execute("SELECT id, points, size FROM inbox ORDER BY id"))
+def content(connection: sqlite3.Connection) -> Content:
+    """What is in the inbox."""
+    query = "SELECT coalesce(sum(points), 0), coalesce(sum(size), 0) FROM inbox"
+    return Content._make(connection.execute(query).fetchone())
 
 
-def remove(connection: sqlite3.Connection, last: int) -> None:
-    """Remove what has been folded."""
-    connection.execute("DELETE FROM inbox WHERE id <= ?", (last,))
+def fold_all(connection: sqlite3.Connection) -> None:
+    """Put all points of a small inbox in their place, within the transaction that is open."""
+    connection.execute(_FOLD_ALL)
+    connection.execute("DELETE FROM inbox")
 
 
 def pending(
-    connection: sqlite3.Connection, series: Iterable[int]
-) -> Mapping[int, dict[int, tuple[int, str, int | None, int]]]:
-    """Of each of these series what is not folded yet, by time: `(time, value, quality, origin)`."""
+    connection: sqlite3.Connection, series: Iterable[int], start: int, end: int
+) -> Mapping[int, dict[int, Row]]:
+    """Of each of these series what is not folded yet, by time, from `start` to `end` inclusive."""
     found: dict[int, dict[int, Row]] = {}
-    rows = connection.execute(_OF_SERIES, {"series": orjson.dumps(list(series)).decode()}).fetchall()
-    for series_id, time, value, quality, origin in rows:
-        found.setdefault(series_id, {})[time] = (time, value, quality, origin)
+    parameters = {"series": orjson.dumps(list(series)).decode(), "start": start, "end": end}
+    for series_id, *row in connection.execute(_OF_SERIES, parameters):
+        found.setdefault(series_id, {})[row[0]] = (row[0], row[1], row[2], row[3])
     return found

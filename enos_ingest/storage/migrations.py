@@ -164,12 +164,14 @@ _INBOX: Migration = (
             json_extract(each.value, '$[2]') AS value,
             json_extract(each.value, '$[3]') AS quality,
             json_extract(each.value, '$[4]') AS origin,
-            max((inbox.id << 32) | each.key) AS arrival
+            row_number() OVER (
+                PARTITION BY json_extract(each.value, '$[0]'), json_extract(each.value, '$[1]')
+                ORDER BY inbox.id DESC, each.key DESC
+            ) AS age
         FROM inbox, json_each(inbox.rows) AS each
-        GROUP BY 1, 2
     ),
     everything AS (
-        SELECT series, time, value, quality, origin FROM arrived
+        SELECT series, time, value, quality, origin FROM arrived WHERE age = 1
         UNION ALL
         SELECT series, time, value, quality, origin FROM points
         WHERE (series, time) NOT IN (SELECT series, time FROM arrived)

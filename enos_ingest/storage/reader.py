@@ -16,6 +16,7 @@ from enos_ingest.storage.group import ORIGINS
 from enos_ingest.storage.inbox import Row, pending
 from enos_ingest.storage.sqlite import connect_reader
 from enos_ingest.storage.store import QuarantineEntry, QuarantineSummary
+from enos_ingest.storage.transactions import snapshot
 
 __all__ = ["LATEST", "POINTS", "SERIES", "SqliteReader"]
 
@@ -88,21 +89,26 @@ class SqliteReader:
         """Stored points by measurepoint, then time; `start` and `end` are inclusive epoch milliseconds."""
         first = _MIN_TIME if start is None else max(start, _MIN_TIME)
         last = _MAX_TIME if end is None else min(end, _MAX_TIME)
+        if first > last:
+            return
         known = self._series(product_key, device_key, measurepoint)
-        pending = self._pending(known)
+        # Looked at before what is folded: what is moved meanwhile is then seen twice, not missed.
+        pending = self._pending(known, first, last)
         for series, name in known:
-            arrived = {time: row for time, row in pending.get(series, {}).items() if first <= time <= last}
-            for row in _merged(self._folded(series, first, last), arrived):
+            for row in _merged(self._folded(series, first, last), pending.get(series, {})):
                 yield _point(product_key, device_key, name, row)
 
     def latest(self, product_key: str, device_key: str, *, measurepoint: str | None = None) -> Iterator[Point]:
         """The point with the greatest time of each measurement point, found without a scan."""
-        known = self._series(product_key, device_key, measurepoint)
-        pending = self._pending(known)
-        for series, name in known:
-            rows = {row[0]: row for row in self._read(LATEST, {"series": series})} | pending.get(series, {})
-            if rows:
-                yield _point(product_key, device_key, name, rows[max(rows)])
+        with translated(self._path), snapshot(self._connection):
+            known = self._series(product_key, device_key, measurepoint)
+            pending = self._pending(known, _MIN_TIME, _MAX_TIME)
+            found = []
+            for series, name in known:
+                rows = {row[0]: row for row in self._read(LATEST, {"series": series})} | pending.get(series, {})
+                if rows:
+                    found.append(_point(product_key, device_key, name, rows[max(rows)]))
+        yield from found
 
     def quarantine(self, *, limit: int) -> Iterator[QuarantineSummary]:
         """The newest rejected messages, newest first."""
@@ -143,10 +149,9 @@ class SqliteReader:
                 return
             first = rows[-1][0] + 1
 
-    def _pending(self, series: list[tuple[int, str]]) -> Mapping[int, dict[int, Row]]:
-        # Looked at before what is folded: what is moved meanwhile is then seen twice, not missed.
+    def _pending(self, series: list[tuple[int, str]], first: int, last: int) -> Mapping[int, dict[int, Row]]:
         with translated(self._path):
-            return pending(self._connection, [series_id for series_id, _ in series])
+            return pending(self._connection, [series_id for series_id, _ in series], first, last)
 
     def _read(self, query: str, parameters: dict[str, Any]) -> list[Any]:
         with translated(self._path):

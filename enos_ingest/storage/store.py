@@ -19,7 +19,8 @@ class WriterStats(NamedTuple):
     """What the writer has done since it was opened, for metrics.
 
     `failure` is the sentence that says why the store cannot commit now, None while it can. Seconds are those of
-    successful commits; `failed_commits` counts tries. `unfolded_points` wait in the inbox for the fold.
+    successful commits; `failed_commits` counts tries. `unfolded_points` are committed, and wait in the inbox for the
+    fold; `fold_failure` says why they have to wait, which holds up nobody while there is room.
     """
 
     pending: int
@@ -31,9 +32,12 @@ class WriterStats(NamedTuple):
     quarantine_bytes: int
     failure: str | None
     commit_seconds_total: float = 0.0
+    last_commit_seconds: float = 0.0
     worst_commit_seconds: float = 0.0
     unfolded_points: int = 0
     folds: int = 0
+    fold_seconds_total: float = 0.0
+    fold_failure: str | None = None
 
 
 class Writer(Protocol):

@@ -7,7 +7,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,11 +14,10 @@ from typing import Any
 from enos_ingest.errors import StorageError, StoreClosedError
 from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Record
-from enos_ingest.storage.database import AlsoFailedError, Database
+from enos_ingest.storage.database import Database
 from enos_ingest.storage.faults import explain, translated
 from enos_ingest.storage.fold import Fold
 from enos_ingest.storage.group import Entry, Group
-from enos_ingest.storage.inbox import batches
 from enos_ingest.storage.quarantine import Bounds, Usage
 from enos_ingest.storage.store import Done, WriterStats
 
@@ -64,13 +62,18 @@ class SqliteWriter:
             msg = "quarantine_rows and quarantine_bytes cannot be negative"
             raise ValueError(msg)
         self._loop = asyncio.get_running_loop()
+        # Lists of records as they are handed in, an empty one when the fold has something to do, None at the end.
+        self._entries: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
         with translated(path):
             self._database = Database(path, Bounds(quarantine_rows, quarantine_bytes))
-            found = list(batches(self._database.connection))
+            try:
+                self._fold = Fold(self._database.connection, self._database.path, self._look)
+            except BaseException:
+                self._database.close()
+                raise
         self._on_state = on_state
-        # Lists of records as they are handed in, empty ones to look at the fold, None at the end.
-        self._entries: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
         self._handed_in: list[Entry] = []
+        self._too_late: list[Done] = []
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = False
         # Everything counted here belongs to the event loop's thread: the writer thread only sends it over.
@@ -81,13 +84,11 @@ class SqliteWriter:
         self._failed_commits = 0
         self._failure: str | None = None
         self._usage = self._database.usage
-        self._total_seconds = 0.0
+        self._last_seconds = 0.0
         self._worst_seconds = 0.0
-        self._folds = 0
-        # What the two threads share, besides the queue.
+        self._total_seconds = 0.0
+        # What the two threads share, besides the queue and the counters of the fold, which the loop only reads.
         self._closing = threading.Event()
-        self._fold = Fold(self._database.path, found, lambda: self._entries.put([]))
-        self._unfolded = self._fold.points
         # A daemon, so that a program that ends without `close` ends; SQLite then recovers at the next start.
         self._thread = threading.Thread(target=self._run, name="enos-ingest-writer", daemon=True)
         self._thread.start()
@@ -95,7 +96,7 @@ class SqliteWriter:
     def commit(self, record: Record, done: Done) -> None:
         """Hand a record in; `done` is told once it is on disk, in the order of the calls."""
         if self._closed:
-            self._loop.call_soon(done, StoreClosedError("the store is closed"))
+            self._refuse(done)
             return
         self._pending += 1
         # All of one turn of the event loop are handed over together.
@@ -115,9 +116,12 @@ class SqliteWriter:
             quarantine_bytes=self._usage.size,
             failure=self._failure,
             commit_seconds_total=self._total_seconds,
+            last_commit_seconds=self._last_seconds,
             worst_commit_seconds=self._worst_seconds,
-            unfolded_points=self._unfolded,
-            folds=self._folds,
+            unfolded_points=self._fold.points,
+            folds=self._fold.count,
+            fold_seconds_total=self._fold.seconds,
+            fold_failure=self._fold.failure,
         )
 
     async def close(self) -> None:
@@ -139,56 +143,57 @@ class SqliteWriter:
             self._entries.put(self._handed_in)
             self._handed_in = []
 
+    def _refuse(self, done: Done) -> None:
+        """Tell one that came too late, after all that were in time."""
+        if self._ended.done():
+            self._loop.call_soon(done, StoreClosedError("the store is closed"))
+        else:
+            self._too_late.append(done)
+
+    def _look(self) -> None:
+        """Have the writer thread look at the fold; called in any thread."""
+        self._entries.put([])
+
     # The writer thread.
 
     def _run(self) -> None:
         failure = None
+        waiting: deque[Entry] = deque()
+        ended = False
         try:
-            waiting: deque[Entry] = deque()
-            ended = False
             while waiting or not ended:
-                # With too much in the inbox commits wait for the fold; at the end they wait for nothing.
-                stuck = self._fold.overfull and not self._fold.ready and not ended
-                if not ended:
-                    ended = self._take(waiting, wait=stuck or not (waiting or self._fold.ready))
-                self._fold.collect()
-                if stuck:
-                    continue
+                ended = ended or self._take(waiting)
                 group = Group()
                 while waiting and not group.full:
                     group.add(waiting.popleft())
-                failure = self._commit(group) if failure is None else self._give_up(group, failure)
+                if group.entries:
+                    failure = self._commit(group) if failure is None else self._give_up(group, failure)
+                if not ended:
+                    self._fold.advance(idle=not group.entries)
         finally:
             self._end()
 
-    def _take(self, waiting: deque[Entry], *, wait: bool) -> bool:
-        """Take all records that are there; True if none comes after them."""
+    def _take(self, waiting: deque[Entry]) -> bool:
+        """Take all records that are there, having waited where nothing is to be done; True if none comes after them."""
         try:
-            handed_in = self._entries.get(timeout=self._fold.patience()) if wait else self._entries.get_nowait()
+            handed_in = self._entries.get(timeout=0 if waiting else self._fold.patience())
             while handed_in is not None:
                 waiting.extend(handed_in)
                 handed_in = self._entries.get_nowait()
         except queue.Empty:
-            if wait and not waiting:
-                self._fold.begin()
             return False
         return True
 
     def _commit(self, group: Group) -> str | None:
         """Commit, however often it takes; returns why not, once the store is closing and cannot."""
         pause = FIRST_PAUSE
-        slices = self._fold.share(group.points)
-        while group.entries or slices:
+        while True:
             last_try = self._closing.is_set()
             started = perf_counter()
             try:
-                batch = self._database.commit(group.entries, partial(self._fold.put, slices) if slices else None)
+                self._fold.make_room(group.points)
+                content = self._database.commit(group.entries)
             except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live and the group be kept
-                cause = error.__cause__ if isinstance(error, AlsoFailedError) else error
-                if slices:  # the group may succeed without them
-                    self._fold.failed(cause or error)
-                    slices = []
-                    continue
                 failure = explain(error, self._database.path)
                 self._tell(self._failed, failure)
                 if last_try:
@@ -196,14 +201,9 @@ class SqliteWriter:
                 self._closing.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE)
             else:
-                seconds = perf_counter() - started
-                self._fold.committed(slices)
-                if batch is not None:
-                    self._fold.appended(batch)
-                done = (self._database.usage, self._fold.points, self._fold.done)
-                self._tell(self._committed, group.entries, seconds, *done)
-                break
-        return None
+                self._tell(self._committed, group.entries, self._database.usage, perf_counter() - started)
+                self._fold.appended(content)
+                return None
 
     def _give_up(self, group: Group, failure: str) -> str:
         self._tell(self._abandoned, group.entries, failure)
@@ -211,11 +211,13 @@ class SqliteWriter:
 
     def _end(self) -> None:
         try:
-            self._fold.close()
-            self._database.close()
+            try:
+                self._fold.close()
+            finally:
+                self._database.close()
         except Exception as error:  # noqa: BLE001 - all is committed or refused; the next start folds the log in
             self._tell(self._failed, explain(error, self._database.path))
-        self._tell(self._ended.set_result, None)
+        self._tell(self._finished)
 
     def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -227,21 +229,20 @@ class SqliteWriter:
 
     # Back in the event loop.
 
-    def _committed(self, entries: list[Entry], seconds: float, usage: Usage, unfolded: int, folds: int) -> None:
+    def _committed(self, entries: list[Entry], usage: Usage, seconds: float) -> None:
         self._pending -= len(entries)
         self._commits += 1
-        self._total_seconds += seconds
+        self._last_seconds = seconds
         self._worst_seconds = max(self._worst_seconds, seconds)
+        self._total_seconds += seconds
         self._usage = usage
-        self._unfolded = unfolded
-        self._folds = folds
         # Before those who wait are told: they may ask.
         self._set_failure(None)
         for entry in entries:
             if entry.fault is None:
                 self._records += 1
                 self._points += entry.points
-            self._settle(entry, entry.fault)
+            _settle(entry.done, entry.fault)
 
     def _failed(self, failure: str) -> None:
         self._failed_commits += 1
@@ -251,13 +252,13 @@ class SqliteWriter:
         self._pending -= len(entries)
         for entry in entries:
             msg = f"the store was closed before this record could be committed: {failure}"
-            self._settle(entry, StoreClosedError(msg))
+            _settle(entry.done, StoreClosedError(msg))
 
-    def _settle(self, entry: Entry, fault: StorageError | None) -> None:
-        try:
-            entry.done(fault)
-        except Exception:  # a fault of one who waits must not keep the others waiting
-            log.exception("what waited for a commit failed")
+    def _finished(self) -> None:
+        for done in self._too_late:
+            _settle(done, StoreClosedError("the store is closed"))
+        self._too_late.clear()
+        self._ended.set_result(None)
 
     def _set_failure(self, failure: str | None) -> None:
         if failure == self._failure:
@@ -265,3 +266,10 @@ class SqliteWriter:
         self._failure = failure
         if self._on_state is not None:
             self._on_state(failure)
+
+
+def _settle(done: Done, fault: StorageError | None) -> None:
+    try:
+        done(fault)
+    except Exception:  # a fault of one who waits must not keep the others waiting
+        log.exception("what waited for a commit failed")

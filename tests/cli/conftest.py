@@ -13,6 +13,7 @@ import pytest
 from enos_ingest.cli import main
 from enos_ingest.outcome import Point, Record, Rejection
 from enos_ingest.storage.writer import SqliteWriter
+from tests.storage.samples import commit
 
 SECRETS = ("product-secret-1", "device-secret-1", "device-secret-2", "app-secret-1", "api-key-1", "operator-password-1")
 
@@ -97,11 +98,11 @@ def declared(run: Command, folder: Path) -> Path:
 def store(folder: Path, *points: Point, rejections: tuple[Rejection, ...] = ()) -> None:
     """Store what a hub would have."""
 
-    async def commit() -> None:
+    async def write() -> None:
         writer = SqliteWriter(folder / "data" / "enos-ingest.db")
-        await writer.commit(Record(list(points)))
+        await commit(writer, Record(list(points)))
         for rejection in rejections:
-            await writer.commit(Record([], rejection))
+            await commit(writer, Record([], rejection))
         await writer.close()
 
-    asyncio.run(commit())
+    asyncio.run(write())

@@ -23,9 +23,11 @@ def rejected(declared: Path) -> None:
     store(
         declared.parent,
         rejections=(
-            Rejection(1_700_000_000_000, TOPIC, "EbxGvUrE/gw-1", 1206, "payload is empty", b""),
-            Rejection(1_700_000_000_001, TOPIC, "EbxGvUrE/gw-1", 1204, "params.measurepoints.x: unknown", b"{}"),
-            Rejection(1_700_000_000_002, f"{TOPIC}/{NASTY}", f"EbxGvUrE/{NASTY}", 1009, f"no {NASTY}", PAYLOAD),
+            Rejection(1_700_000_000_000, TOPIC, "EbxGvUrE/gw-1", 1206, "payload is empty", b"", 0),
+            Rejection(1_700_000_000_001, TOPIC, "EbxGvUrE/gw-1", 1204, "params.measurepoints.x: unknown", b"{}", 2),
+            Rejection(
+                1_700_000_000_002, f"{TOPIC}/{NASTY}", f"EbxGvUrE/{NASTY}", 1009, f"no {NASTY}", PAYLOAD, len(PAYLOAD)
+            ),
         ),
     )
 

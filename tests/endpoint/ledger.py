@@ -100,4 +100,3 @@ class Ledger:
 
 def _last_of(messages: list[Sent], value: int | None) -> list[Sent]:
     return [sent for sent in messages if sent.report.value == value][-1:]
-

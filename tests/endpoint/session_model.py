@@ -17,13 +17,15 @@ __all__ = ["FILTERS", "Report", "Sent", "SessionModel"]
 
 _OWN, _OTHER = (f"{resume_topic(device)}_reply" for device in ("alone", "other"))
 
-FILTERS: dict[str, frozenset[str] | None] = {
+FILTERS: dict[str, frozenset[str]] = {
     _OWN: frozenset({_OWN}),
     "/sys/+/+/thing/measurepoint/resume_reply": frozenset({_OWN, _OTHER}),
     "/sys/P/alone/#": frozenset({_OWN}),
-    "/sys/P/other/#": None,
+    "/sys/P/other/#": frozenset({_OTHER}),
 }
-"""Topic filters, and which topics of replies to P/alone they cover; None where it is not granted."""
+"""Topic filters, and which topics of replies to P/alone they cover."""
+
+_NOT_GRANTED = "/sys/P/other/#"
 
 _REFUSED = 0x80
 
@@ -42,7 +44,7 @@ class Report(NamedTuple):
     value: int = 0
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Sent:
     """A PUBLISH that the hub takes for a message.
 
@@ -59,6 +61,12 @@ class Sent:
     acknowledged: bool = False
     certain: bool = False
 
+    def __repr__(self) -> str:
+        report = self.report
+        what = f"{report.identifier[:20]!r} to be answered {report.code}, time {report.time}, value {report.value}"
+        how = f"QoS {self.qos}, packet id {self.packet_id}, serial {self.serial}, position {self.position}"
+        return f"<{what}, {how}{', certain' if self.certain else ''}>"
+
     @property
     def acknowledgement(self) -> Packet:
         """What ends its answer, where it is not of QoS 0."""
@@ -74,7 +82,7 @@ class _Heard(NamedTuple):
     def subscribed(self, topic_filter: str, qos: int, limit: int) -> tuple[_Heard, int]:
         """With one more filter, and what SUBACK says of it."""
         others = tuple(item for item in self.held if item[0] != topic_filter)
-        if FILTERS[topic_filter] is None or (len(others) == len(self.held) >= limit):
+        if topic_filter == _NOT_GRANTED or len(others) == len(self.held) >= limit:
             return self, _REFUSED
         granted = min(qos, 1)
         return _Heard((*others, (topic_filter, granted)), _without(self.ended, topic_filter)), granted
@@ -86,10 +94,10 @@ class _Heard(NamedTuple):
 
     def granted(self, topic: str) -> int | None:
         """The highest QoS on a topic, None for silence."""
-        found = [qos for topic_filter, qos in self.held if topic in (FILTERS[topic_filter] or ())]
+        found = [qos for topic_filter, qos in self.held if topic in FILTERS[topic_filter]]
         if found:
             return max(found)
-        return None if any(topic in (FILTERS[ended] or ()) for ended in self.ended) else 1
+        return None if any(topic in FILTERS[ended] for ended in self.ended) else 1
 
     def silent(self) -> set[str]:
         """The topics that nothing is sent to."""
@@ -136,6 +144,8 @@ class SessionModel:
         self._position = 1  # behind CONNECT
         self._prompts: deque[_Prompt] = deque()
         self._waiting: deque[Sent] = deque()
+        # PUBRECs taken for one that may come, which may as well be the next equal one that must.
+        self._doubtful: list[Packet] = []
         self._due: Sent | None = None
         # As of what was sent, and as of what has come.
         self._asked = _Heard()
@@ -172,10 +182,10 @@ class SessionModel:
         self.unreleased.pop(packet_id, None)
         self._prompt(_Prompt(self._next(), _packet(PacketType.PUBCOMP, packet_id)))
 
-    def subscribe(self, packet_id: int, filters: list[tuple[str, int]]) -> None:
+    def subscribe(self, packet_id: int, filters: list[str], qos: int) -> None:
         """SUBSCRIBE."""
         codes = []
-        for topic_filter, qos in filters:
+        for topic_filter in filters:
             self._asked, code = self._asked.subscribed(topic_filter, qos, self._subscriptions_limit)
             codes.append(code)
         self._prompt(_Prompt(self._next(), _packet(PacketType.SUBACK, packet_id, *codes), self._asked))
@@ -273,7 +283,8 @@ class SessionModel:
         def is_of(sent: Sent) -> bool:
             topic = f"{sent.report.topic}_reply"
             has_reply = sent.report.code is not None and self._heard.granted(topic) is not None
-            early = any(prompt.again is None and prompt.position < sent.position for prompt in self._prompts)
+            first = next((prompt for prompt in self._prompts if prompt.again is None), None)
+            early = first is not None and first.position < sent.position and first.packet not in self._doubtful
             return bool(sent.qos) and packet == sent.acknowledgement and (sent.replied or not has_reply) and not early
 
         sent = self._answered(is_of)
@@ -288,13 +299,29 @@ class SessionModel:
         while self._prompts:
             prompt = self._prompts.popleft()
             if packet == prompt.packet and (prompt.again is None or prompt.again.acknowledged):
-                self._read = max(self._read, prompt.position)
-                if prompt.heard is not None:
-                    self._heard = prompt.heard
-                    self._silent |= prompt.heard.silent()
+                self._come(prompt)
                 return
-            assert prompt.again is not None, f"{packet} instead of {prompt} or an answer to one of {self._waiting}"
+            assert self._is_past(prompt), f"{packet} instead of {prompt} or an answer to one of {self._waiting}"
         raise AssertionError(f"{packet} without a cause; waiting: {self._waiting}")
+
+    def _come(self, prompt: _Prompt) -> None:
+        self._read = max(self._read, prompt.position)
+        if prompt.again is not None:
+            self._doubtful.append(prompt.packet)
+            return
+        self._doubtful.clear()
+        if prompt.heard is not None:
+            self._heard = prompt.heard
+            self._silent |= prompt.heard.silent()
+
+    def _is_past(self, prompt: _Prompt) -> bool:
+        """Whether it may not come any more, because it need not, or because it has come."""
+        if prompt.again is not None:
+            return True
+        if prompt.packet not in self._doubtful:
+            return False
+        self._doubtful.remove(prompt.packet)
+        return True
 
     def _answered(self, matches: Callable[[Sent], bool]) -> Sent | None:
         """The message at the head of those that wait, once those are passed over that leave no trace."""
@@ -309,11 +336,15 @@ class SessionModel:
         return None
 
     def _check_time(self, sent: Sent) -> None:
-        """An answer comes after what was said of earlier packets, and not while the store is down."""
-        assert self.only_before is None or sent.serial < self.only_before, f"answered while the store is down: {sent}"
+        """An answer comes after what was said of earlier packets, and not while the store is down.
+
+        What asks for nothing has nothing to be stored: with nothing before it, it is acknowledged all the same.
+        """
+        is_before = self.only_before is None or sent.serial < self.only_before
+        assert is_before or sent.report.code is None, f"answered while the store is down: {sent}"
         while self._prompts and self._prompts[0].position < sent.position:
             prompt = self._prompts.popleft()
-            assert prompt.again is not None, f"an answer to {sent} instead of {prompt}"
+            assert self._is_past(prompt), f"an answer to {sent} instead of {prompt}"
         self._read = max(self._read, sent.position)
 
     def _done(self, sent: Sent) -> None:

@@ -1,4 +1,4 @@
-"""Devices that report without pause, and what they were told."""
+"""Devices that report and wait for replies, as paho-mqtt has it, and what they were told."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from enos_ingest.outcome import Point
 from tests.process import PATIENCE, HubProcess, sign_in
 
-__all__ = ["DEVICES", "PRODUCT", "REGISTRY", "Load", "Reporter", "expected_points", "load"]
+__all__ = ["DEVICES", "PRODUCT", "REGISTRY", "SECRET", "Load", "Reporter", "expected_points", "load", "request"]
 
 PRODUCT, SECRET = "EbxGvUrE", "a-device-secret"
 DEVICES = ("inv-1", "inv-2", "inv-3", "inv-4")
@@ -41,12 +41,25 @@ def expected_points(device_key: str, numbers: Iterable[int]) -> set[Point]:
     }
 
 
+def request(number: int) -> bytes:
+    """The message of a number."""
+    values = {"temp": number, "Power": {"value": number, "quality": number % 10}}
+    return orjson.dumps(
+        {
+            "id": str(number),
+            "version": "1.0",
+            "method": "thing.measurepoint.resume",
+            "params": {"measurepoints": values, "time": _TIME + number},
+        }
+    )
+
+
 class Reporter:
     """One device; all that it does happens in the thread of its MQTT client.
 
     Attributes:
         sent: the numbers of the messages that were handed to the client.
-        acknowledged: those that were answered with PUBACK.
+        acknowledged: those that had their PUBACK.
         answered: those that were answered with code 200.
         refused: other replies.
     """
@@ -125,15 +138,8 @@ class Reporter:
         if number is None:
             self._exhausted = True
             return
-        values = {"temp": number, "Power": {"value": number, "quality": number % 10}}
-        message = {
-            "id": str(number),
-            "version": "1.0",
-            "method": "thing.measurepoint.resume",
-            "params": {"measurepoints": values, "time": _TIME + number},
-        }
         self.sent.add(number)
-        self._by_packet[self._client.publish(self._topic, orjson.dumps(message), qos=1).mid] = number
+        self._by_packet[self._client.publish(self._topic, request(number), qos=1).mid] = number
 
 
 class Load:

@@ -1,47 +1,68 @@
-"""The hub dies, or is asked to stop, while devices report: what was answered is stored, whatever happens."""
+"""The hub dies, or is asked to stop, while devices report: what was promised is stored, whatever happens."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 import signal
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pytest
 
+from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.outcome import Point
 from enos_ingest.storage.reader import SqliteReader
-from tests.faults.load import DEVICES, PRODUCT, REGISTRY, Load, expected_points, load
-from tests.process import HubProcess, eventually, running, write_config
+from tests.endpoint.raw import RawClient, connect_packet
+from tests.faults.load import DEVICES, PRODUCT, REGISTRY, SECRET, expected_points, load, request
+from tests.faults.stream import GATEWAYS, SENDERS, STREAMERS, Stream, Streams, points_of, streaming
+from tests.process import HubProcess, eventually, running, sign_in, write_config
 
-ROUNDS = 4
+MOMENTS = {"early": (1, 50), "held up": (1, 50), "folding": (260, 420)}
+"""After how many acknowledgements of each sender the hub is killed, from and to. A fold begins after 250 of two
+gateways each, and goes on as long as they send."""
+
 ANSWERS = 300
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A configuration with four devices, and a minute for the drain."""
-    return write_config(tmp_path, REGISTRY, limits="drain_seconds = 60")
+    """A configuration with devices and gateways, and a minute for the drain."""
+    return write_config(tmp_path, REGISTRY + STREAMERS, limits="drain_seconds = 60")
 
 
 def database(config: Path) -> Path:
     return config.parent / "data" / "hub.db"
 
 
-def stored(config: Path, device_key: str) -> set[Point]:
-    """Every point of a device."""
+def stored(config: Path, device_key: str, start: int | None = None, end: int | None = None) -> set[Point]:
+    """Every point of a device, or those of a time."""
     with SqliteReader(database(config)) as reader:
-        return set(reader.points(PRODUCT, device_key))
+        return set(reader.points(PRODUCT, device_key, start=start, end=end))
 
 
-def rows(config: Path) -> int:
-    """How many points the database holds."""
-    with contextlib.closing(sqlite3.connect(database(config))) as connection:
-        return int(connection.execute("SELECT count(*) FROM points").fetchone()[0])
+def kept(config: Path, stream: Stream) -> int:
+    """How many messages of a stream are stored: of all that it sent the first so many, each of them whole."""
+    if not stream.sent:
+        return 0
+    sent = [points_of(stream.key, number) for number in range(stream.first, stream.first + stream.sent)]
+    start, end = sent[0][0].time, sent[-1][-1].time
+    found = set().union(*(stored(config, key, start, end) for key in GATEWAYS.get(stream.key, (stream.key,))))
+    count = len(found) // len(sent[0])
+    assert found == set(itertools.chain.from_iterable(sent[:count]))
+    return count
+
+
+def acknowledged_is_stored(config: Path, streams: Streams) -> None:
+    """What had its PUBACK, PUBREC or 200 is stored, and came in order."""
+    assert streams.faults == []
+    for each in streams.streams:
+        assert len(each.promised) <= kept(config, each) <= each.sent, each.key
 
 
 @contextlib.contextmanager
@@ -53,50 +74,61 @@ def locked(config: Path) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-def test_what_was_answered_survives_kill_9(config: Path) -> None:
-    """Killed again and again under load, the hub has kept every message it answered, whole; repeats change nothing.
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_what_was_acknowledged_survives_kill_9(config: Path, moment: str) -> None:
+    """Killed again and again at a random moment, the hub has kept every message that had a PUBACK, a PUBREC or a 200.
 
-    In every other round the disk is held up first: a reply that did not wait for the commit would be found out.
+    Devices and gateways send all the while, with QoS 1 and 2, and wait for nothing. Where the disk is held up first,
+    an answer that did not wait for the commit would be found out.
     """
-    sent: dict[str, set[int]] = {key: set() for key in DEVICES}
-    answered: dict[str, set[int]] = {key: set() for key in DEVICES}
-    for number in range(ROUNDS):
-        first = max(itertools.chain([0], *sent.values())) + 1
-        with running(config) as hub, load(hub, lambda _, first=first: itertools.count(first)) as devices:  # type: ignore[misc]
-            devices.wait_until(lambda devices=devices: devices.answered >= ANSWERS)  # type: ignore[misc]
-            with locked(config) if number % 2 else contextlib.nullcontext():
-                if number % 2:
+    before = dict.fromkeys(SENDERS, 0)
+    for _ in range(2):
+        count = random.randint(*MOMENTS[moment])  # noqa: S311 - any moment will do
+        with running(config) as hub, streaming(hub, lambda key: before[key] + 1) as senders:
+            senders.wait_until_acknowledged(count)
+            with locked(config) if moment == "held up" else contextlib.nullcontext():
+                if moment == "held up":
                     hub.wait_for("the store cannot commit")
                 hub.kill()
-            devices.wait_until_ended()
-            for each in devices.reporters:
-                sent[each.device_key] |= each.sent
-                answered[each.device_key] |= each.answered
-                assert each.refused == []
-    assert sum(map(len, answered.values())) >= ROUNDS * ANSWERS
-    assert sent != answered, "nothing was on its way when the hub was killed: the test shows nothing"
+            senders.wait_until_ended()
+        assert senders.acknowledged < sum(each.sent for each in senders.streams), "nothing was on its way: shows nothing"
+        with running(config):
+            acknowledged_is_stored(config, senders)
+        before = {each.key: each.first + each.sent - 1 for each in senders.streams}
 
+
+def rows(config: Path) -> int:
+    """How many points are stored of the devices that wait for replies."""
+    return sum(len(stored(config, key)) for key in DEVICES)
+
+
+def test_what_was_answered_may_be_sent_again(config: Path) -> None:
+    """After a kill devices repeat everything, as they do where they cannot know: nothing is stored twice."""
+    with running(config) as hub, load(hub, lambda _: itertools.count(1)) as devices:
+        devices.wait_until(lambda: devices.answered >= ANSWERS)
+        hub.kill()
+        devices.wait_until_ended()
+    sent = {each.device_key: each.sent for each in devices.reporters}
+    assert sent != {each.device_key: each.answered for each in devices.reporters}, "nothing was on its way: shows nothing"
     with running(config) as hub:
-        for key in DEVICES:
-            found = stored(config, key)
-            assert expected_points(key, answered[key]) <= found
-            whole = {point.time for point in found if point.measurepoint == "temp"}
-            assert whole == {point.time for point in found if point.measurepoint == "Power"}
-            assert found <= expected_points(key, sent[key])
+        for each in devices.reporters:
+            assert each.refused == []
+            assert each.acknowledged <= each.answered, "PUBACK comes after the reply"
+            found = stored(config, each.device_key)
+            assert expected_points(each.device_key, each.answered) <= found
+            assert found <= expected_points(each.device_key, each.sent)
         for _ in range(2):
-            with load(hub, lambda key: sorted(sent[key])) as devices:
-                devices.wait_until_done()
-            assert rows(config) == 2 * sum(map(len, sent.values()))
-        for key in DEVICES:
-            assert stored(config, key) == expected_points(key, sent[key])
+            with load(hub, lambda key: sorted(sent[key])) as again:
+                again.wait_until_done()
+            for key in DEVICES:
+                assert stored(config, key) == expected_points(key, sent[key])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_under_load_drains(config: Path, number: signal.Signals) -> None:
-    """Asked to stop under load, the hub exits with 0; all that was acknowledged by PUBACK, so all answered, is stored.
+    """Asked to stop under load, the hub exits with 0; all that had its PUBACK, so all answered, is stored.
 
-    PUBACK is amqtt's word for having read a message. What a device had sent and the hub had not read is in neither
-    set; the device has no PUBACK of it and sends it again.
+    What a device had sent and the hub had not read has neither; the device sends it again.
     """
     with running(config) as hub, load(hub, lambda _: itertools.count(1)) as devices:
         devices.wait_until(lambda: devices.answered >= ANSWERS)
@@ -107,18 +139,36 @@ def test_a_signal_under_load_drains(config: Path, number: signal.Signals) -> Non
         assert hub.lines[-1]["event"] == "stopped"
         assert [line for line in hub.lines if line["level"] in ("error", "warning")] == []
         for each in devices.reporters:
-            found = stored(config, each.device_key)
             assert each.refused == []
-            assert each.answered <= each.acknowledged
-            assert expected_points(each.device_key, each.acknowledged) <= found
-            assert found <= expected_points(each.device_key, each.sent)
+            assert each.acknowledged == each.answered
+            assert expected_points(each.device_key, each.answered) == stored(config, each.device_key)
 
 
-def hold_back(hub: HubProcess, devices: Load) -> None:
-    """Wait until every message that devices send at once is read and none answered, the database being locked."""
-    hub.wait_for("the store cannot commit")
-    devices.wait_until(lambda: all(each.acknowledged == each.sent != set() for each in devices.reporters))
-    assert devices.answered == 0
+class Address(NamedTuple):
+    """Where a hub serves MQTT."""
+
+    host: str
+    port: int
+
+
+NUMBERS = range(1, 11)
+
+
+@contextlib.contextmanager
+def held_back(hub: HubProcess, lock: contextlib.ExitStack, config: Path) -> Iterator[Mapping[str, RawClient]]:
+    """Devices that have sent messages of which none is answered: the database is locked until `lock` is closed."""
+    with contextlib.ExitStack() as stack:
+        clients = {key: stack.enter_context(RawClient(Address(*hub.endpoint))) for key in DEVICES}
+        for key, client in clients.items():
+            assert client.connect(connect_packet(sign_in(f"{PRODUCT}/{key}", SECRET))) == 0
+        lock.enter_context(locked(config))
+        for key, client in clients.items():
+            topic = f"/sys/{PRODUCT}/{key}/thing/measurepoint/resume"
+            client.send(*(encode_publish(topic, request(each), qos=1, packet_id=each) for each in NUMBERS))
+        hub.wait_for("the store cannot commit")
+        eventually(lambda: "\nenos_ingest_in_flight 0.0\n" not in hub.get("/metrics")[1])
+        assert all(client.receives_nothing() for client in clients.values())
+        yield clients
 
 
 def is_refused(address: tuple[str, int]) -> bool:
@@ -131,51 +181,60 @@ def is_refused(address: tuple[str, int]) -> bool:
 
 
 def test_the_drain_commits_and_answers_what_was_read(config: Path) -> None:
-    """While it drains the hub takes no new connection and says so; what was read is committed and then answered."""
-    with running(config) as hub, contextlib.ExitStack() as lock:
-        lock.enter_context(locked(config))
-        with load(hub, lambda _: range(1, 11)) as devices:
-            hold_back(hub, devices)
-            hub.signal(signal.SIGTERM)
-            hub.wait_for("draining", connections=len(DEVICES))
-            eventually(lambda: is_refused(hub.endpoint))
-            status, body = hub.get("/readyz")
-            assert status == 503
-            assert "the hub is draining" in orjson.loads(body)["reasons"]
-            lock.close()
-            assert hub.wait() == 0, hub.log()
-            devices.wait_until_ended()
-            for each in devices.reporters:
-                assert each.answered == each.sent == set(range(1, 11))
-                assert stored(config, each.device_key) == expected_points(each.device_key, each.sent)
+    """While it drains the hub takes no new connection and says so; what was read is committed and then answered.
+
+    With the store down it had stopped reading: what it had not read by then it never stores nor answers.
+    """
+    with (
+        running(config) as hub,
+        contextlib.ExitStack() as lock,
+        held_back(hub, lock, config) as devices,
+    ):
+        hub.signal(signal.SIGTERM)
+        draining = hub.wait_for("draining", connections=len(DEVICES))
+        eventually(lambda: is_refused(hub.endpoint))
+        status, body = hub.get("/readyz")
+        assert status == 503
+        assert "the hub is draining" in orjson.loads(body)["reasons"]
+        assert rows(config) == 0
+        lock.close()
+        assert hub.wait() == 0, hub.log()
+        answered = 0
+        for key, client in devices.items():
+            packets = client.rest()
+            replies = [
+                orjson.loads(packet.publish.payload) for packet in packets if packet.kind is PacketType.PUBLISH
+            ]
+            numbers = [int(reply["id"]) for reply in replies if reply["code"] == 200]
+            acknowledged = [int.from_bytes(packet.body) for packet in packets if packet.kind is PacketType.PUBACK]
+            assert numbers == acknowledged == list(NUMBERS[: len(numbers)])
+            assert stored(config, key) == expected_points(key, numbers)
+            answered += len(numbers)
+        assert answered == draining["in_flight"] > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal_forces_the_end(config: Path, number: signal.Signals) -> None:
-    """A drain that waits for the database is cut short by a second signal: exit code 1, and nobody was told 200."""
-    with running(config) as hub, locked(config), load(hub, lambda _: range(1, 11)) as devices:
-        hold_back(hub, devices)
+    """A drain that waits for the database is cut short by a second signal: exit code 1, and nobody was answered."""
+    with running(config) as hub, contextlib.ExitStack() as lock, held_back(hub, lock, config) as devices:
         hub.signal(number)
         hub.wait_for("draining")
         hub.signal(number)
         assert hub.wait() == 1, hub.log()
         assert hub.wait_for("forced to stop by a second signal", level="error", signal=number.name)
-        devices.wait_until_ended()
-        assert devices.answered == 0
+        assert [client.rest() for client in devices.values()] == [[]] * len(DEVICES)
     assert rows(config) == 0
 
 
 def test_a_drain_that_takes_too_long_ends(tmp_path: Path) -> None:
     """When the time is up the hub gives up what it cannot commit, says why, answers nobody, and exits with 0."""
     config = write_config(tmp_path, REGISTRY, limits="drain_seconds = 0.2")
-    with running(config) as hub, locked(config), load(hub, lambda _: range(1, 11)) as devices:
-        hold_back(hub, devices)
+    with running(config) as hub, contextlib.ExitStack() as lock, held_back(hub, lock, config) as devices:
         hub.signal(signal.SIGTERM)
         assert hub.wait() == 0, hub.log()
         line = hub.wait_for("not everything that was read could be committed", level="error")
         assert any("is locked by another program" in reason for reason in line["reasons"])
-        devices.wait_until_ended()
-        assert devices.answered == 0
+        assert [client.rest() for client in devices.values()] == [[]] * len(DEVICES)
     assert rows(config) == 0
     with running(config) as hub:
         assert hub.get("/readyz")[0] == 200

@@ -1,4 +1,4 @@
-"""The database of a running hub fails: no 200 is sent, the hub says why, and goes on by itself."""
+"""The database of a running hub fails: nothing is answered or acknowledged, the hub says why, and goes on by itself."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from typing import TypeAlias
 import orjson
 import pytest
 
+from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.outcome import Point
 from enos_ingest.storage.reader import SqliteReader
+from tests.endpoint.raw import RawClient, connect_packet
+from tests.faults.address import Address
 from tests.faults.load import DEVICES, PRODUCT, REGISTRY, SECRET
 from tests.faults.test_storage_faults import NOBODY, fill, small_disk
-from tests.process import PATIENCE, HubProcess, eventually, running, write_config
+from tests.process import PATIENCE, HubProcess, eventually, running, sign_in, write_config
 
 SAMPLES = Path(__file__).parents[2] / "schemas" / "models"
-DEVICE = f"{PRODUCT}/{DEVICES[0]}"
+DEVICE, OTHER = (f"{PRODUCT}/{key}" for key in DEVICES[:2])
 REQUEST = f"/sys/{DEVICE}/thing/measurepoint/resume"
 
 Fault: TypeAlias = Callable[[HubProcess, Path], AbstractContextManager[None]]
@@ -93,50 +96,74 @@ def sees_no_answer_until_it_is_over(folder: Path, fault: Fault, sentence: str) -
     """A device reports before, during and after a fault, and is answered before and after."""
     config = write_config(folder, REGISTRY)
     path = folder / "data" / "hub.db"
-    with running(config) as hub, hub.connect(DEVICE, SECRET) as device:
-        assert device.resume({"temp": 1}, time=1)["code"] == 200
+    with running(config) as hub, RawClient(Address(*hub.endpoint)) as device:
+        assert device.connect(connect_packet(sign_in(DEVICE, SECRET))) == 0
+        device.send(report(1))
+        assert is_answered(device, 1)
         with fault(hub, path):
             seen = len(hub.lines)
-            device.publish(REQUEST, message(2))
-            line = hub.wait_for("the store cannot commit: nothing is answered with 200", level="error", after=seen)
+            device.send(report(2))
+            line = hub.wait_for("the store cannot commit", level="error", after=seen)
             assert line["reason"] == sentence.format(path=path)
-            eventually(lambda: failed_commits(hub) >= 3)
+            device.send(report(3))
+            failed = value(hub, "enos_ingest_commits_failed_total")
+            eventually(lambda: value(hub, "enos_ingest_commits_failed_total") >= failed + 2)
+            assert value(hub, "enos_ingest_in_flight") == 1, "it must not read on"
+            assert value(hub, "enos_ingest_store_up") == 0
             status, body = hub.get("/readyz")
             assert (status, orjson.loads(body)) == (503, {"ready": False, "reasons": [line["reason"]]})
             assert hub.get("/healthz")[0] == 200
-            assert "\nenos_ingest_store_up 0.0\n" in hub.get("/metrics")[1]
-            with pytest.raises(TimeoutError):
-                device.next_message(f"{REQUEST}_reply", timeout=0)
+            with RawClient(Address(*hub.endpoint)) as newcomer:
+                assert newcomer.connect(connect_packet(sign_in(OTHER, SECRET))) == 3
+                assert newcomer.rest() == []
+            assert device.receives_nothing()
         hub.wait_for("the store commits again", level="info", after=seen)
-        assert orjson.loads(device.next_message(f"{REQUEST}_reply")) == {"id": "2", "code": 200, "data": {}}
+        device.send(report(4))
+        for number in (2, 3, 4):
+            assert is_answered(device, number)
         assert hub.get("/readyz")[0] == 200
-        assert device.resume({"temp": 3}, time=3)["code"] == 200
+        with RawClient(Address(*hub.endpoint)) as newcomer:
+            assert newcomer.connect(connect_packet(sign_in(OTHER, SECRET))) == 0
         said = [each for each in hub.lines if each["event"].startswith("the store cannot commit")]
         assert len(said) == 1, "a fault that lasts is said once"
     with SqliteReader(path) as reader:
         found = list(reader.points(PRODUCT, DEVICES[0]))
-    assert found == [Point(PRODUCT, DEVICES[0], "temp", number, number, None, "resume") for number in (1, 2, 3)]
+    assert found == [Point(PRODUCT, DEVICES[0], "temp", number, number, None, "resume") for number in (1, 2, 3, 4)]
 
 
-def message(number: int) -> dict[str, object]:
+def report(number: int) -> bytes:
+    """A report of QoS 1."""
     params = {"measurepoints": {"temp": number}, "time": number}
-    return {"id": str(number), "version": "1.0", "method": "thing.measurepoint.resume", "params": params}
+    message = {"id": str(number), "version": "1.0", "method": "thing.measurepoint.resume", "params": params}
+    return encode_publish(REQUEST, orjson.dumps(message), qos=1, packet_id=number)
 
 
-def failed_commits(hub: HubProcess) -> int:
-    """How often the hub has tried in vain."""
-    name = "enos_ingest_commits_failed_total "
-    line = next(line for line in hub.get("/metrics")[1].splitlines() if line.startswith(name))
-    return int(float(line.removeprefix(name)))
+def is_answered(device: RawClient, number: int) -> bool:
+    """Whether what comes next is code 200 to a report, then its PUBACK."""
+    reply = device.message()
+    assert (reply.topic, orjson.loads(reply.payload)) == (
+        f"{REQUEST}_reply",
+        {"id": str(number), "code": 200, "data": {}},
+    )
+    return device.expect(PacketType.PUBACK).body == number.to_bytes(2)
+
+
+def value(hub: HubProcess, name: str) -> float:
+    """A metric."""
+    lines = hub.get("/metrics")[1].splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).removeprefix(name))
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_no_200_is_sent_while_the_store_is_down(tmp_path: Path, name: str) -> None:
-    """Locked, over quota, read-only: the message is held, /readyz and the log say why, and then it is answered."""
+def test_nothing_is_acknowledged_while_the_store_is_down(tmp_path: Path, name: str) -> None:
+    """Locked, over quota, read-only: neither reply nor PUBACK, no further reading, CONNACK 3 for those who come.
+
+    /readyz and the log say why; when it is over everything is answered, in order.
+    """
     sees_no_answer_until_it_is_over(tmp_path, *FAULTS[name])
 
 
-def test_no_200_is_sent_while_the_disk_is_full(tmp_path: Path) -> None:
+def test_nothing_is_acknowledged_while_the_disk_is_full(tmp_path: Path) -> None:
     """The same on a disk without space; without the right to mount one, a quota stands in."""
     with small_disk() as disk:
         if disk is None:

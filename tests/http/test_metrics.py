@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from enos_ingest import __version__
 from enos_ingest.endpoint.limits import CLOSED_REASONS, REFUSED_REASONS
 from enos_ingest.http.metrics import REPLY_BUCKETS, Metrics, Readings
+from enos_ingest.outcome import Outcome, Point, Record
 from enos_ingest.protocol.codes import Code
 from enos_ingest.storage.store import WriterStats
 
@@ -41,6 +42,11 @@ def stats(failure: str | None = None) -> WriterStats:
     )
 
 
+def outcome(operation: str, code: Code = Code.SUCCESS, *, points: int = 0, skipped: int = 0) -> Outcome:
+    record = Record([Point("P", "d", "n", time, 1, None, "resume") for time in range(points)]) if points else None
+    return Outcome(operation, code, "", "", b"", record, skipped)
+
+
 def readings(writer_stats: Callable[[], WriterStats] = stats) -> Readings:
     return Readings(connections=lambda: 11, devices_online=lambda: 12, in_flight=lambda: 13, writer_stats=writer_stats)
 
@@ -48,11 +54,9 @@ def readings(writer_stats: Callable[[], WriterStats] = stats) -> Readings:
 def test_each_count_is_shown_under_its_name() -> None:
     """One call of each method, the names and labels that operators rely on."""
     metrics = Metrics()
-    metrics.uplink("resume_batch", Code.SUCCESS, 0.004)
-    metrics.uplink("resume_batch", Code.SUCCESS, 0.2)
-    metrics.uplink("resume", Code.MODEL_VALIDATE_FAILED, 0.001)
-    metrics.points(7, 2)
-    metrics.points(0)
+    metrics.uplink(outcome("resume_batch", points=7, skipped=2), 0.004)
+    metrics.uplink(outcome("resume_batch"), 0.2)
+    metrics.uplink(outcome("resume", Code.MODEL_VALIDATE_FAILED), 0.001)
     metrics.connected("device")
     metrics.refused("rate")
     metrics.refused("a new word")
@@ -93,7 +97,7 @@ def test_reply_times_are_shown_as_the_client_library_would(seconds: list[float])
     )
     metrics = Metrics()
     for each in seconds:
-        metrics.uplink("resume", Code.SUCCESS, each)
+        metrics.uplink(outcome("resume"), each)
         theirs.observe(each)
 
     def lines(page: bytes) -> list[str]:
@@ -160,7 +164,7 @@ def test_every_metric_has_a_help_text_and_no_time_of_creation() -> None:
     """The page is what people read first when something is wrong."""
     metrics = Metrics()
     metrics.watch(readings())
-    metrics.uplink("resume", Code.SUCCESS, 0.1)
+    metrics.uplink(outcome("resume"), 0.1)
     families = list(text_string_to_metric_families(metrics.render().decode()))
     assert all(family.documentation for family in families)
     assert not [family.name for family in families if family.name.endswith("_created")]

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from enos_ingest.errors import SchemaError
+from enos_ingest.models.validator import UNSPLIT
 from tests.models.documents import compiled, point
 
 INT_ENUM = point("ENUM", {"enumType": "INT", "enumDesc": {"0": {}, "1": {}, "-7": {}}})
@@ -329,6 +330,8 @@ def test_many_faults_are_told_as_the_first() -> None:
         ),
         (point("DOUBLE"), 2**63 - 1, (2**63 - 1, None)),
         (point("DOUBLE"), -(2**63), (-(2**63), None)),
+        (array("DOUBLE"), [1.5, "2", 2**63 - 1, 2**63], ([1.5, "2", 2**63 - 1, 9.223372036854775808e18], None)),
+        (array("DOUBLE"), [1.5, "2"], ([1.5, "2"], None)),
         (point("DOUBLE"), 2**63, (9.223372036854775808e18, None)),
         (point("DOUBLE", hasQuality=True), {"value": 2**64 - 1, "quality": 0}, (1.8446744073709552e19, 0)),
     ],
@@ -342,3 +345,12 @@ def test_split_takes_value_and_quality_apart(
     found = model.split("p", value)
     assert found == expected
     assert [type(part) for part in found] == [type(part) for part in expected]
+
+
+@pytest.mark.parametrize("value", [1.5, "text", True])
+def test_what_need_not_be_split(value: object) -> None:
+    """Callers may leave such values as they are, of whatever point."""
+    assert type(value) in UNSPLIT
+    model = compiled(double=point("DOUBLE", hasQuality=True), struct={**STRUCT, "hasQuality": True}, bool=point("BOOL"))
+    for identifier in model.model.measurepoints:
+        assert model.split(identifier, value) == (value, None)

@@ -1,0 +1,181 @@
+"""The sorter: a thread that brings the points of many commits into the order of their place."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from enos_ingest.storage.inbox import ARRIVED, UPSERT
+from enos_ingest.storage.sqlite import connect_beside
+
+__all__ = ["Sorted", "Sorter", "Step"]
+
+SORT_POINTS = 250_000
+"""Points that are sorted at once: some third of a second, and 30 MB while it lasts."""
+
+SORT_SIZE = 32 * 2**20
+"""Characters of their text, where values are long: bounds the memory of a sort, which takes some three times that."""
+
+SLICE_SIZE = 64 * 1024
+_ROW_SIZE = 40
+_PAGE_SIZE = 1000
+"""What is put in its place in one transaction, some 2 ms, which is how long a commit may find the fold in its way:
+characters of values, `_ROW_SIZE` more for each point, and `_PAGE_SIZE` for each series, whose page takes as long."""
+
+REMOVED_SIZE = 2**20
+_REMOVE_COST = 1000
+"""Characters of the inbox that are deleted in one transaction: some 20 000 points, which takes as long as it takes to
+put so many in their place."""
+
+# Whole commits, the oldest first, up to the first that reaches a bound.
+_LAST = """
+    SELECT max(id) FROM (
+        SELECT id, sum(points) OVER before - points AS points, sum(size) OVER before - size AS size
+        FROM inbox WHERE id > :after WINDOW before AS (ORDER BY id)
+    )
+    WHERE points < :points AND size < :size
+"""
+
+_TABLE = """
+    CREATE TABLE scratch.sorted (
+        id INTEGER PRIMARY KEY, series INTEGER, time INTEGER, value TEXT, quality INTEGER, origin INTEGER
+    )
+"""
+
+_SORT = f"""
+    INSERT INTO scratch.sorted (series, time, value, quality, origin)
+    {ARRIVED} WHERE inbox.id > :after AND inbox.id <= :last ORDER BY series, time, inbox.id, each.key
+"""
+
+_SLICES = """
+    SELECT max(id), count(*) FROM (
+        SELECT id, sum(:row + length(value) + :page * first) OVER (ORDER BY id) / :slice AS slice
+        FROM (SELECT id, value, series IS NOT lag(series) OVER (ORDER BY id) AS first FROM scratch.sorted)
+    )
+    GROUP BY slice ORDER BY slice
+"""
+
+_PARTS = """
+    SELECT max(id), sum(points), sum(size) FROM (
+        SELECT id, points, size, (sum(size + :row) OVER (ORDER BY id) - size) / :part AS part
+        FROM inbox WHERE id > :after AND id <= :last
+    )
+    GROUP BY part ORDER BY part
+"""
+
+_PUT = f"""
+    INSERT INTO main.points (series, time, value, quality, origin)
+    SELECT series, time, value, quality, origin FROM scratch.sorted WHERE id > ? AND id <= ? ORDER BY id {UPSERT}
+"""  # noqa: S608 - only constants are put in
+
+_REMOVE = "DELETE FROM main.inbox WHERE id <= ?"
+
+
+class Step(NamedTuple):
+    """One transaction of a fold; what it costs, in points put in their place; what it removes from the inbox."""
+
+    statement: str
+    parameters: tuple[int, ...]
+    cost: int
+    removed: int = 0
+    removed_size: int = 0
+
+
+class Sorted(NamedTuple):
+    """What is to be done once `scratch`, a database in memory, is attached; it may be done again from the first step.
+
+    All points are in their place before the first is removed, and the oldest are removed first: at every moment what
+    is left in the inbox is as new as what is in its place, or newer. `last` is the newest row of the inbox, `points`
+    and `size` what is removed in all.
+    """
+
+    scratch: str
+    last: int
+    points: int
+    size: int
+    steps: list[Step]
+
+
+class Sorter:
+    """A thread that sorts in a database in memory, all of it in SQLite: it takes no time from the event loop.
+
+    Args:
+        path: the database, which its writer has open.
+        done: called in this thread when there is a result.
+
+    Raises:
+        sqlite3.Error: the database cannot be opened.
+    """
+
+    def __init__(self, path: Path, done: Callable[[], None]) -> None:
+        self._connection = connect_beside(path)
+        self._done = done
+        self._name = f"file:/enos-ingest-{uuid.uuid4().hex}"
+        self._count = 0
+        self._asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Sorted | Exception] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="enos-ingest-sorter", daemon=True)
+        self._thread.start()
+
+    def sort(self, after: int) -> None:
+        """Sort the oldest of what is in the inbox after this row; `result` must be asked for before the next."""
+        self._asked.put(after)
+
+    def result(self, *, wait: bool = False) -> Sorted | None:
+        """What was sorted, once; None where it is not ready yet.
+
+        Raises:
+            Exception: whatever sorting failed with.
+        """
+        try:
+            result = self._results.get(block=wait)
+        except queue.Empty:
+            return None
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def close(self) -> None:
+        """End the thread; what it sorts is given up."""
+        self._asked.put(None)
+        self._connection.interrupt()
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while (after := self._asked.get()) is not None:
+            try:
+                self._results.put(self._sort(after))
+            except Exception as error:  # noqa: BLE001 - the writer is told, and tries again
+                self._results.put(error)
+            self._done()
+
+    def _sort(self, after: int) -> Sorted:
+        connection = self._connection
+        # A new scratch each time: the writer may still read the one before, and one that failed needs no rollback.
+        if any(name == "scratch" for _, name, _ in connection.execute("PRAGMA database_list")):
+            connection.execute("DETACH scratch")
+        self._count += 1
+        scratch = f"{self._name}-{self._count}?vfs=memdb"
+        connection.execute("ATTACH ? AS scratch", (scratch,))
+        connection.execute("PRAGMA scratch.journal_mode = OFF")
+        connection.execute(_TABLE)
+        bounds = {"after": after, "points": SORT_POINTS, "size": SORT_SIZE}
+        (last,) = connection.execute(_LAST, bounds).fetchone()
+        if last is None:
+            return Sorted(scratch, after, 0, 0, [])
+        part = {"after": after, "last": last}
+        connection.execute(_SORT, part)
+        steps = []
+        before = 0
+        weights = {"row": _ROW_SIZE, "page": _PAGE_SIZE, "slice": SLICE_SIZE}
+        for end, points in connection.execute(_SLICES, weights):
+            steps.append(Step(_PUT, (before, end), points))
+            before = end
+        removed = connection.execute(_PARTS, {**part, "row": _ROW_SIZE, "part": REMOVED_SIZE}).fetchall()
+        steps.extend(Step(_REMOVE, (end,), _REMOVE_COST, points, size) for end, points, size in removed)
+        return Sorted(scratch, last, sum(row[1] for row in removed), sum(row[2] for row in removed), steps)
