@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from enos_ingest.errors import StorageError, StoreClosedError
-from enos_ingest.logs import get_logger
+from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.outcome import Outcome, Record
 from enos_ingest.pipeline import Message, Pipeline
 from enos_ingest.protocol.codes import Code
@@ -63,6 +63,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Callable[[], None]] = deque()
         self._waking = False
+        self._lines = FewLines()
 
     @property
     def is_full(self) -> bool:
@@ -96,6 +97,12 @@ class Intake:
         settle = functools.partial(self._settle, message.topic, size, started, outcome, answer)
         self._writer.commit(outcome.record or _NOTHING, settle)
 
+    def pass_by(self, answer: Answer) -> None:
+        """Call `answer` in its turn for a message that is not judged: it is acknowledged and has no reply."""
+        self.in_flight += 1
+        settle = functools.partial(self._settle, "", 0, 0.0, _NO_REQUEST, answer)
+        self._writer.commit(_NOTHING, settle)
+
     def activate(self, device: DeviceId, now: int) -> None:
         """Store that a device has logged in for the first time, at `now` in epoch milliseconds."""
 
@@ -121,10 +128,18 @@ class Intake:
         if outcome is not _NO_REQUEST:
             self._observe(outcome, time.perf_counter() - started)
             if outcome.code is not Code.SUCCESS:
-                rejection = outcome.record.rejection if outcome.record else None
-                publisher = rejection.publisher if rejection else ""
-                log.info("refused", publisher=publisher, topic=topic, code=int(outcome.code), reason=outcome.reason)
+                self._say(outcome, topic)
         answer(outcome)
+
+    def _say(self, outcome: Outcome, topic: str) -> None:
+        """Log a refusal, as long as there are not too many: each is in quarantine."""
+        unsaid = self._lines.next()
+        if unsaid is not None:
+            rejection = outcome.record.rejection if outcome.record else None
+            publisher = rejection.publisher if rejection else ""
+            more = {"more": unsaid} if unsaid else {}
+            code = int(outcome.code)
+            log.info("refused", publisher=publisher, topic=topic, code=code, reason=outcome.reason, **more)
 
     def _wake(self) -> None:
         """Let those who wait go on, in their turn, as long as there is room."""

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Collection, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
-__all__ = ["LogEvent", "configure_logging", "get_logger"]
+__all__ = ["FewLines", "LogEvent", "configure_logging", "get_logger"]
 
 _VALUE_CHARACTERS = 300
 """Enough for any topic, sentence or key; a payload or packet that gets into a line must not fill the disk."""
@@ -179,6 +180,32 @@ def _clean(value: object, depth: int = 0) -> object:
     if isinstance(value, (Mapping, list, set, frozenset)) or type(value) is tuple:
         return _clean_items(value, depth + 1) if depth < _DEPTH else "..."
     return _cut(str(value))
+
+
+class FewLines:
+    """Says which lines of one kind are to be written, where strangers or devices decide how many there could be.
+
+    Args:
+        lines: how many may be written in one second.
+    """
+
+    def __init__(self, lines: int = 50) -> None:
+        self._lines = lines
+        self._left = lines
+        self._since = 0.0
+        self._unsaid = 0
+
+    def next(self) -> int | None:
+        """None where the next line is not to be written; else how many were not, since the last one that was."""
+        now = time.monotonic()
+        if now - self._since >= 1.0:
+            self._since, self._left = now, self._lines
+        if not self._left:
+            self._unsaid += 1
+            return None
+        self._left -= 1
+        unsaid, self._unsaid = self._unsaid, 0
+        return unsaid
 
 
 def _clean_items(holder: Collection[object], depth: int) -> object:

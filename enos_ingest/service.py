@@ -245,22 +245,22 @@ class Service:
 
     async def _watch_registry(self) -> None:
         try:
-            loaded = await asyncio.to_thread(self._reload_registry)
+            changed = await asyncio.to_thread(self._changed_registry)
         except StorageError as error:
             log.error("the registry cannot be read, the last one stays in force", error=str(error))
             return
-        if loaded:
+        if changed is not None:
+            # Here, in the event loop: nobody is half way through being let in, and whoever is in is looked at at once.
+            self._revision, self._directory = changed
             log.info("registry reloaded", products=len(self._directory.products), devices=len(self._directory.devices))
             self._listener.close_invalid()
             for device in self._presence.forget_strangers(self._directory):
                 log.info("offline, the registry changed", device=str(device))
 
-    def _reload_registry(self) -> bool:
+    def _changed_registry(self) -> tuple[int, Directory] | None:
+        """The registry with its revision, where it is another than ours."""
         revision = self._registry.revision()
-        if revision == self._revision:
-            return False
-        self._directory, self._revision = self._registry.directory(), revision
-        return True
+        return None if revision == self._revision else (revision, self._registry.directory())
 
     async def _watch_models(self) -> None:
         for event in await asyncio.to_thread(self._catalogue.refresh):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import PATIENCE, environment
+from tests.process import PATIENCE, environment, eventually
 
 ROOT = Path(__file__).parent.parent
 DEMO = str(ROOT / "scripts" / "demo")
@@ -139,38 +139,54 @@ def test_once_shows_each_topic_with_the_codes_that_it_can_have(once: str) -> Non
     }
 
 
-@pytest.mark.needs("mosquitto_pub", "mosquitto_sub")
+@pytest.mark.needs("mosquitto_pub", "mosquitto_sub")  # and mosquitto_rr, of the same package
 def test_the_printed_lines_work_against_it(serving: tuple[Demo, str]) -> None:
     """Every mosquitto line that the demo prints is accepted, and the watching operator sees the replies."""
     lines = commands(serving[1])
     watch = next(line for title, line in lines.items() if title.startswith("Watch"))
-    wait = next(line for title, line in lines.items() if title.startswith("Wait"))
-    publish = [line for line in lines.values() if "mosquitto_pub" in line]
-    assert len(publish) == 4
-    ids = [re.findall(r'"id": "(\d+)"', line)[0] for line in publish]
-    for subscribe, expected in ((watch, dict(zip(ids, (200, 1204, 200, 200), strict=True))), (wait, {ids[0]: 200})):
-        with subprocess.Popen(["sh", "-ec", f"exec {subscribe.strip()}"], stdout=subprocess.PIPE, text=True) as watcher:
-            try:
-                assert watcher.stdout is not None
-                # Whatever arrives first says that the subscription stands: the plant reports every few seconds.
-                watcher.stdout.readline()
-                for line in publish:
-                    run(line)
-                seen: dict[str, int] = {}
-                for line in watcher.stdout:
-                    reply = re.search(r'\{"id":"(\d+)","code":(\d+)', line)
-                    if reply and reply[1] in expected:
-                        seen[reply[1]] = int(reply[2])
-                    if seen.keys() == expected.keys():
-                        break
-            finally:
-                watcher.kill()
-        assert seen == expected
+    requests = [line for line in lines.values() if "-m " in line]
+    ids = [re.findall(r'"id": "(\d+)"', line)[0] for line in requests]
+    expected = dict(zip(ids, (200, 1204, 200, 200), strict=True))
+    with subprocess.Popen(["sh", "-ec", f"exec {watch.strip()}"], stdout=subprocess.PIPE, text=True) as watcher:
+        try:
+            assert watcher.stdout is not None
+            # Whatever arrives first says that the subscription stands: the plant reports every few seconds.
+            watcher.stdout.readline()
+            printed = [run(line) for line in requests]
+            seen: dict[str, int] = {}
+            for line in watcher.stdout:
+                reply = re.search(r'\{"id":"(\d+)","code":(\d+)', line)
+                if reply and reply[1] in expected:
+                    seen[reply[1]] = int(reply[2])
+                if seen.keys() == expected.keys():
+                    break
+        finally:
+            watcher.kill()
+    assert seen == expected
+    assert printed == [f'{{"id":"{ids[0]}","code":200,"data":{{}}}}\n', "", "", ""]
+
+
+@pytest.mark.needs("mosquitto_pub")
+def test_who_takes_the_place_of_a_device_does_not_end_it(serving: tuple[Demo, str]) -> None:
+    """The simulated device connects again, its sub-devices log in again, and the plant goes on reporting."""
+    demo, text = serving
+    setup = "\n".join(looking_around(text)[:2])
+    watch = next(line for title, line in commands(text).items() if title.startswith("Watch"))
+    address = " ".join(re.findall(r"-[hp] \S+", watch))
+    options = "enos-ingest credentials GwQ7Lm2A/gw-1 --options"
+    run(f'{setup}\neval "set -- $({options})"\nmosquitto_pub "$@" {address} -t /sys/GwQ7Lm2A/gw-1/x -m x')
+    demo.wait_for("Again:")
+    eventually(lambda: "3 devices, 200 in" in demo.wait_for("Again:").partition("Again:")[2])
+
+
+def looking_around(printed: str) -> list[str]:
+    """The lines under "Look around": two that set up a shell, then commands."""
+    return [line[2:] for line in printed.partition("Look around")[2].splitlines() if line.startswith("  ")]
 
 
 def test_the_printed_commands_look_around(serving: tuple[Demo, str]) -> None:
     """The lines that look around work when pasted: each prints something and ends with 0."""
-    lines = [line[2:] for line in serving[1].partition("Look around")[2].splitlines() if line.startswith("  ")]
+    lines = looking_around(serving[1])
     setup, looks = lines[:2], [line for line in lines[2:] if line.startswith("enos-ingest ")]
     assert len(looks) == 7
     for look in looks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from enos_ingest.cli import build_parser
+from enos_ingest.http.metrics import Metrics
 from enos_ingest.settings import describe_settings
+from tests.http.test_metrics import readings
 from tests.readme import README, ROOT, comparable, console_steps, settings_table
 
 TEXT = README.read_text("utf-8")
@@ -42,6 +46,15 @@ def test_every_setting_stands_in_the_readme() -> None:
     """The table of settings is the one that the code makes."""
     table = TEXT.partition("<!-- settings -->\n")[2].partition("\n<!-- /settings -->")[0]
     assert table == settings_table()
+
+
+def test_every_metric_stands_in_the_readme() -> None:
+    """By its name, without what all begin with."""
+    metrics = Metrics()
+    metrics.watch(readings())
+    families = text_string_to_metric_families(metrics.render().decode())
+    names = [family.name.removeprefix("enos_ingest_") for family in families if family.name.startswith("enos_ingest_")]
+    assert [name for name in names if not re.search(rf"`{name}[`{{]", TEXT)] == []
 
 
 def test_every_setting_stands_in_the_sample_file() -> None:

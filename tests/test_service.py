@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -17,8 +18,12 @@ from typing import Any
 import orjson
 import pytest
 
+from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.testing.client import ConnectionRefusedByHubError, TestClient
 from enos_ingest.testing.hub import run_hub
+from tests.faults.client import device
+from tests.faults.load import REGISTRY as PLANT
+from tests.faults.stream import SENDERS, STREAMERS, kept, streaming
 from tests.process import COMMAND, PATIENCE, HubProcess, environment, eventually, running, serve_once, write_config
 
 DEVICE, SECRET = "EbxGvUrE/inv-1", "a-device-secret"
@@ -56,6 +61,7 @@ def test_the_listeners_come_last(tmp_path: Path) -> None:
         hub.wait_for("listening")
         events = [line["event"] for line in hub.lines]
         assert events == [
+            "the system allows open files for so many devices",
             "no models folder here: the packaged sample models are used",
             "registry changed",
             "registry changed",
@@ -324,10 +330,53 @@ def test_a_registry_applied_by_command_is_seen_while_serving(tmp_path: Path) -> 
 
             more.write_text('[[devices]]\nproduct = "EbxGvUrE"\nkey = "inv-2"\nsecret = "two"\nenabled = false\n')
             assert command("registry", "apply", "-c", config, more) == "change device EbxGvUrE/inv-2 (enabled)\n"
-            hub.wait_for("closed a connection, the registry changed", client="EbxGvUrE/inv-2")
-            hub.wait_for("disconnected", client="EbxGvUrE/inv-2")
+            hub.wait_for("disconnected", client="EbxGvUrE/inv-2", reason="registry")
         assert connected(hub, "EbxGvUrE/inv-2", "two") == 5
         assert first.resume({"temp": 2}, time=2)["code"] == 200
+
+
+# Stopping.
+
+
+def test_the_drain_answers_what_was_read_in_full_flow(tmp_path: Path) -> None:
+    """Devices and gateways that go on sending while the hub stops: whatever it stored it has answered, each in turn.
+
+    What came too late is neither stored nor answered; the hub ends with 0, without a complaint.
+    """
+    config = write_config(tmp_path, PLANT + STREAMERS)
+    with running(config) as hub, streaming(hub, dict.fromkeys(SENDERS, 1)) as streams:
+        streams.wait_until_acknowledged(20)
+        hub.signal(signal.SIGTERM)
+        assert hub.wait() == 0, hub.log()
+        streams.wait_until_ended()
+        assert hub.wait_for("draining", connections=len(SENDERS))["in_flight"] > 0
+        assert hub.lines[-1]["event"] == "stopped"
+        assert [line for line in hub.lines if line["level"] in ("error", "warning")] == []
+    assert streams.faults == []
+    for each in streams.streams:
+        assert each.answered == each.acknowledged == kept(database(config), each) < each.sent
+
+
+def test_a_slow_reader_gets_its_answers_before_the_end(tmp_path: Path) -> None:
+    """What was answered and not yet read when the hub stops is not lost with it."""
+    identifiers = [f"{number:04}" + "x" * 100_000 for number in range(40)]
+    topic = f"/sys/{DEVICE}/thing/measurepoint/resume"
+    with (
+        running(write_config(tmp_path, REGISTRY)) as hub,
+        device(hub, DEVICE, SECRET, receive_buffer=4096) as client,
+    ):
+        for number, identifier in enumerate(identifiers):
+            params = {"measurepoints": {"temp": number}, "time": number}
+            message = {"id": identifier, "version": "1.0", "method": "thing.measurepoint.resume", "params": params}
+            client.send(encode_publish(topic, orjson.dumps(message), qos=1, packet_id=1 + number))
+        eventually(lambda: metrics(hub)["enos_ingest_points_stored_total"] == len(identifiers))
+        hub.signal(signal.SIGTERM)
+        hub.wait_for("disconnected", reason="stopped")
+        packets = client.rest()
+        assert hub.wait() == 0, hub.log()
+    replies = [packet.publish.payload for packet in packets if packet.kind is PacketType.PUBLISH]
+    assert [orjson.loads(reply)["id"] for reply in replies] == identifiers
+    assert len(packets) == 2 * len(replies)
 
 
 def test_the_metrics_count_what_happened(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import replace
 
 from enos_ingest.cli.options import Commands, add_command, settings
 from enos_ingest.errors import EnosIngestError
@@ -78,7 +79,10 @@ def _run_in_loop(loaded: Settings) -> int:
     # SQLite's thread and the event loop share the interpreter: at the default of 5 ms a commit that is done waits
     # that long to tell.
     sys.setswitchinterval(0.0005)
-    _allow_open_files(loaded.limits.connections)
+    allowed = _allow_open_files(loaded.limits.connections)
+    # Strangers must not take the last files: the database and the log need theirs.
+    limits = replace(loaded.limits, connections=max(1, min(loaded.limits.connections, allowed)))
+    loaded = replace(loaded, limits=limits)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(loaded))
 
@@ -91,11 +95,11 @@ def _collect_rarely() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, 10, 10)
+    gc.set_threshold(_COLLECT_AFTER, 5, 5)
 
 
-def _allow_open_files(connections: int) -> None:
-    """Raise the soft limit on open files to the hard one, and say how many devices may connect by that."""
+def _allow_open_files(connections: int) -> int:
+    """Raise the soft limit on open files to the hard one, and say how many connections there may be by that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or soft < hard:
         # macOS calls its hard limit infinite and takes no more than this.
@@ -105,13 +109,14 @@ def _allow_open_files(connections: int) -> None:
     allowed = max(soft - _OTHER_FILES, 0)
     if allowed < connections:
         log.warning(
-            "the system allows fewer open files than limits.connections needs: further devices cannot connect",
+            "the system allows fewer open files than limits.connections needs: further devices are refused",
             open_files=soft,
             devices=allowed,
             connections=connections,
         )
     else:
         log.info("the system allows open files for so many devices", open_files=soft, devices=allowed)
+    return allowed
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -88,8 +88,19 @@ class Authenticator:
                 return self._channel(publisher, connect.client_id, _password(connect))
         return None
 
-    async def operator(self, connect: Connect) -> Operator | Hub:
-        """The operator behind a CONNECT, or the hub's own subscriber; takes a while, as passwords are hashed.
+    def hub(self, connect: Connect) -> Hub:
+        """The hub's own subscriber.
+
+        Raises:
+            Refused: 4 for anybody else.
+        """
+        name, password = connect.user_name or "", _password(connect)
+        if name != str(self._hub) or not hmac.compare_digest(password.encode(), self._hub_password.encode()):
+            raise Refused(ConnackCode.BAD_CREDENTIALS, "not the hub's own subscriber")
+        return self._hub
+
+    async def operator(self, connect: Connect) -> Operator:
+        """The operator behind a CONNECT; takes a while, as passwords are hashed.
 
         Raises:
             Refused: 4 for an unknown name or a wrong password, 5 for no name where anonymous clients are not allowed.
@@ -146,11 +157,7 @@ class Authenticator:
             raise Refused(ConnackCode.BAD_CREDENTIALS, f"{what} {channel}")
         return channel
 
-    async def _operator(self, name: str, password: str) -> Operator | Hub:
-        if name == str(self._hub):
-            if hmac.compare_digest(password.encode(), self._hub_password.encode()):
-                return self._hub
-            raise Refused(ConnackCode.BAD_CREDENTIALS, "wrong password of the hub's subscriber")
+    async def _operator(self, name: str, password: str) -> Operator:
         account = self._directory().operators.get(name)
         known = account or self._nobody
         if not await self._is_password(password, known.password_hash) or account is None:

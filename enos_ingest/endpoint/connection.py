@@ -9,9 +9,15 @@ from typing import Protocol, cast
 
 from enos_ingest.endpoint.decoder import Decoder
 from enos_ingest.endpoint.limits import ConnectionLimits
-from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet
+from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet, Subscribe, Unsubscribe
 
 __all__ = ["Connection", "ConnectionHost", "PacketHandler"]
+
+_TURN = 64
+"""How many packets of one client are read before the others get their turn."""
+
+_LONG = frozenset({Subscribe, Unsubscribe})
+"""Packets that may take as long as many others, and end a turn."""
 
 _FLUSH_SECONDS = 5.0
 """How long an ended connection may take to read what was sent to it; after that its socket goes."""
@@ -134,6 +140,7 @@ class Connection(asyncio.Protocol):
             self._host.no_handshake(self, str(error))
         self._end("network", "" if error is None else str(error))
         self._gone = True
+        self._handler = None  # each holds the other: so the memory comes back at once
         if self._counted:
             self._host.departed(self)
 
@@ -231,13 +238,18 @@ class Connection(asyncio.Protocol):
 
     def _read(self) -> None:
         heard = False
+        left = _TURN
         try:
             while not self._paused and not self._closing and (packet := self._decoder.next()) is not None:
                 heard = True
+                left -= 1
                 if self._handler is not None:
                     self._handler.receive(packet)
                 else:
                     self._host.connect(self, cast(Connect, packet))
+                if (not left or type(packet) in _LONG) and not self._paused and not self._closing:
+                    self.pause()
+                    self._loop.call_soon(self._next_turn)
         except MalformedPacketError as error:
             if self._handler is not None:
                 self.close("protocol", str(error))
@@ -245,6 +257,11 @@ class Connection(asyncio.Protocol):
                 self._host.malformed(self, error)
         if heard:  # only a whole packet counts
             self._heard = self._loop.time()
+
+    def _next_turn(self) -> None:
+        """Go on where a turn has ended, once the others have had theirs."""
+        if not self.is_closing and (self._handler is None or self._handler.ready()):
+            self.resume()
 
     def _flush(self) -> None:
         if self._out and not self._gone:

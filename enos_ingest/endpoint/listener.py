@@ -21,7 +21,7 @@ from enos_ingest.endpoint.relays import Relays
 from enos_ingest.endpoint.sessions import Sessions
 from enos_ingest.endpoint.tls import ServerCertificate
 from enos_ingest.intake import Intake
-from enos_ingest.logs import get_logger
+from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.protocol.identity import Channel, DeviceId, Hub, Operator
 from enos_ingest.sockets import Bind, bind_socket, cannot_listen
 
@@ -32,8 +32,8 @@ log = get_logger(__name__)
 _BACKLOG = 1024
 """Connections that wait to be accepted: a fleet comes back all at once after a power cut."""
 
-_LINE_SECONDS = 1.0
-"""How often the log says that connections are turned away."""
+_INSIDE = 8
+"""Connections to the hub's own way in, which any program of the machine can find: one of them is the subscriber's."""
 
 _END_SECONDS = 6.0
 """How long connections may take to end at a stop: somewhat longer than they take to be cut off."""
@@ -67,8 +67,7 @@ class MqttListener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._turned_away = 0
-        self._next_line = 0.0
+        self._lines = FewLines()
         self._loop = asyncio.get_running_loop()
 
     async def listen(
@@ -113,10 +112,15 @@ class MqttListener:
 
     def arrived(self, connection: Connection) -> bool:
         """Whether there is room for a new connection; if not it is refused, without being read."""
-        if not connection.inside:
+        if connection.inside:
+            if sum(other.inside for other in self._connections) >= _INSIDE:
+                connection.abort("refused")
+                return False
+        else:
             reason = self._admission.admit(connection.address, self._loop.time())
             if reason is not None:
-                self._turn_away(connection, reason)
+                words = f"too many connections ({reason})"
+                self._refuse(connection, ConnackCode.SERVER_UNAVAILABLE, reason, words)
                 return False
         self._connections.add(connection)
         self._empty.clear()
@@ -197,21 +201,19 @@ class MqttListener:
         if identity is None:
             return None
         self._check_store()
-        product = self.sessions.directory().products.get(identity.product_key)
-        if product is not None and product.require_tls and not connection.is_tls:
+        if not self.sessions.may_connect(identity, is_tls=connection.is_tls):
             raise Refused(ConnackCode.NOT_AUTHORIZED, f"{identity} must connect with TLS")
         return identity
 
     async def _known_operator(self, connection: Connection, packet: Connect) -> tuple[Operator | Hub, str]:
         """The operator that connects, or the hub itself, with what proved it."""
+        if connection.inside:
+            return self._authenticator.hub(packet), ""
         identity = await self._authenticator.operator(packet)
-        if isinstance(identity, Hub) != connection.inside:
-            raise Refused(ConnackCode.NOT_AUTHORIZED, f"{identity} may not connect here")
-        if isinstance(identity, Operator):
-            self._check_store()
-            will = packet.will_topic
-            if will is not None and not may_publish(identity, will, self.relays.directory()):
-                raise Refused(ConnackCode.NOT_AUTHORIZED, f"will on {will[:100]} is not allowed")
+        self._check_store()
+        will = packet.will_topic
+        if will is not None and not may_publish(identity, will, self.relays.directory()):
+            raise Refused(ConnackCode.NOT_AUTHORIZED, f"will on {will[:100]} is not allowed")
         proof = self._authenticator.proof(identity)
         if proof is None:
             raise Refused(ConnackCode.NOT_AUTHORIZED, f"{identity} was changed meanwhile")
@@ -240,22 +242,13 @@ class MqttListener:
         if self._intake.store_fails:
             raise Refused(ConnackCode.SERVER_UNAVAILABLE, "the store cannot commit")
 
-    def _turn_away(self, connection: Connection, reason: str) -> None:
-        """Refuse a connection for which there is no room; a flood of them gets a line in the log a second."""
-        self._counters.refused(reason)
-        self._turned_away += 1
-        now = self._loop.time()
-        if now >= self._next_line:
-            log.warning("connections refused", peer=connection.address, reason=reason, connections=self._turned_away)
-            self._turned_away, self._next_line = 0, now + _LINE_SECONDS
-        connection.send(encode_connack(ConnackCode.SERVER_UNAVAILABLE))
-        connection.close("refused")
-
     def _refuse(self, connection: Connection, code: ConnackCode | None, kind: str, reason: str) -> None:
-        log.warning(
-            "connection refused", peer=connection.address, connack=None if code is None else int(code), reason=reason
-        )
         self._counters.refused(kind)
+        unsaid = self._lines.next()
+        if unsaid is not None:
+            connack = None if code is None else int(code)
+            more = {"more": unsaid} if unsaid else {}
+            log.warning("connection refused", peer=connection.address, connack=connack, reason=reason, **more)
         if code is not None:
             connection.send(encode_connack(code))
         connection.close("refused")

@@ -21,6 +21,7 @@ from enos_ingest.endpoint.packets import (
     parse_subscribe,
     parse_unsubscribe,
 )
+from enos_ingest.endpoint.subscriptions import is_short
 from enos_ingest.logs import get_logger
 from enos_ingest.protocol.identity import Hub, Operator
 from enos_ingest.protocol.topics import filter_matches, parse_topic
@@ -203,10 +204,11 @@ class Relay:
         self.offered += 1
 
     def subscribe(self, topic_filter: str) -> bool:
-        """Note a filter that the client is about to hold; False where it holds too many."""
-        if topic_filter not in self._filters and 0 < self._subscriptions <= len(self._filters):
+        """Note a filter that the client is about to hold; False where it holds too many, or it is too long."""
+        too_many = topic_filter not in self._filters and 0 < self._subscriptions <= len(self._filters)
+        if too_many or not is_short(topic_filter):
             if not self._told_of_filters:
-                log.info("subscriptions refused, the client holds too many", client=str(self.identity))
+                log.info("subscriptions refused, too many or too long", client=str(self.identity))
                 self._told_of_filters = True  # one line, a packet may hold thousands
             return False
         self._filters.add(topic_filter)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sized
 from typing import Protocol
 
 from enos_ingest.devices.access import may_publish, may_subscribe
@@ -33,7 +34,7 @@ from enos_ingest.endpoint.packets import (
     encode_topic,
     encode_unsuback,
 )
-from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, REFUSED, Subscriptions
+from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, LONGEST_FILTER, REFUSED, Subscriptions
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Outcome
@@ -49,10 +50,17 @@ _PACKET_IDS = 65_535
 _PUBACK = PacketType.PUBACK  # a name of the module is found faster than a member of an enumeration
 
 _encoded = functools.lru_cache(16_384)(encode_topic)
-"""Reply topics of some thousands of devices, as they stand in a packet."""
+"""Reply topics of some thousands of devices, as they stand in a packet; some 20 MB at the most."""
 
 _KEPT_TOPICS = 1000
 """Topics of one client that are kept with what it may do there: more than a gateway's sub-devices have."""
+
+_FILTERS_A_PACKET = 1000
+"""As many may be refused one by one; a packet with more of them, and more than may be held, ends the connection."""
+
+_LONGEST_TOPIC = LONGEST_FILTER - len("_reply")
+"""A message on a longer topic is acknowledged and no more: no topic of the protocol is half as long, and what is kept
+of a topic is kept for many."""
 
 
 class SessionHost(Protocol):
@@ -91,7 +99,7 @@ class DeviceSession:
     """
 
     __slots__ = (
-        "_allowed", "_connection", "_denied", "_directory", "_held", "_host", "_in_flight", "_packet_id",
+        "_allowed", "_connection", "_denied", "_directory", "_held", "_host", "_in_flight", "_packet_id", "_refused",
         "_subscriptions", "_unacknowledged", "_unreleased", "identity", "key", "proof",
     )  # fmt: skip
 
@@ -117,12 +125,18 @@ class DeviceSession:
         self._allowed: dict[str, bool] = {}
         self._directory: Directory | None = None
         self._denied = False
+        self._refused = False
         self._held = False
 
     @property
     def address(self) -> str:
         """Where the client is."""
         return self._connection.address
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the client came over TLS."""
+        return self._connection.is_tls
 
     @property
     def in_flight(self) -> int:
@@ -157,6 +171,7 @@ class DeviceSession:
         elif type(packet) is Subscribe:
             self._subscribe(packet)
         elif type(packet) is Unsubscribe:
+            self._bound(packet.filters)
             for topic_filter in packet.filters:
                 self._subscriptions.remove(topic_filter)
             self._connection.send(encode_unsuback(packet.packet_id))
@@ -198,12 +213,17 @@ class DeviceSession:
             self._unreleased[packet_id] = False
         if publish.size > len(publish.payload):
             host.counters.oversized()
+        self._in_flight += 1
+        if len(publish.topic) > _LONGEST_TOPIC:
+            self._deny(publish.topic[:100])
+            host.intake.pass_by(functools.partial(self._answer, qos, packet_id, False))
+            self.ready()
+            return
         allowed = self._may_publish(publish.topic)
         if not allowed:
             self._deny(publish.topic)
         elif host.mirror.watched:
             host.mirror.show(publish.topic, publish.payload)
-        self._in_flight += 1
         message = Message(publish.topic, publish.payload, time.time_ns() // 1_000_000, self.identity, publish.size)
         host.intake.submit(message, functools.partial(self._answer, qos, packet_id, allowed))
         self.ready()
@@ -257,15 +277,21 @@ class DeviceSession:
 
     def _subscribe(self, packet: Subscribe) -> None:
         """Grant what is the client's own; effective at once, as the Python SDK publishes without waiting for SUBACK."""
+        self._bound(packet.filters)
         codes = []
         directory = self._host.directory()
         for topic_filter, qos in packet.filters:
             allowed = may_subscribe(self.identity, topic_filter, directory)
             held = allowed and self._subscriptions.add(topic_filter, qos)
             codes.append(min(qos, HIGHEST_QOS) if held else REFUSED)
-        if REFUSED in codes:
+        if REFUSED in codes and not self._refused:
+            self._refused = True  # one line, whatever else it asks for
             log.info("subscriptions refused", client=str(self.identity), filters=codes.count(REFUSED))
         self._connection.send(encode_suback(packet.packet_id, codes))
+
+    def _bound(self, filters: Sized) -> None:
+        if len(filters) > max(_FILTERS_A_PACKET, self._host.limits.subscriptions):
+            raise MalformedPacketError(f"{len(filters)} filters in one packet, more than anybody may hold")
 
     def _hold(self, why: PauseReason) -> None:
         """Read no further until there is room: in the hub, or among this connection's own messages."""

@@ -73,6 +73,11 @@ class Sessions:
         if isinstance(identity, DeviceId):
             self._enter(identity)
 
+    def may_connect(self, identity: DeviceId | Channel, *, is_tls: bool) -> bool:
+        """Whether a client may use a connection of this kind."""
+        product = self.directory().products.get(identity.product_key)
+        return is_tls or product is None or not product.require_tls
+
     def left(self, session: DeviceSession) -> None:
         """Forget a session that has ended; a device's sub-devices go offline with it."""
         del self._sessions[session.key]
@@ -83,7 +88,8 @@ class Sessions:
     def close_invalid(self) -> None:
         """End the sessions of those whom the registry does not let in any more as they came."""
         for session in list(self._sessions.values()):
-            if self._authenticator.proof(session.identity) != session.proof:
+            proved = self._authenticator.proof(session.identity) == session.proof
+            if not proved or not self.may_connect(session.identity, is_tls=session.is_tls):
                 session.close("registry")
 
     def close(self) -> None:

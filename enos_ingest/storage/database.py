@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import TypeAlias
 
 from enos_ingest.errors import StorageError
 from enos_ingest.storage import quarantine
-from enos_ingest.storage.group import Entry, SeriesKey, append_points, only_points, store
+from enos_ingest.storage.group import Group, SeriesKey, append_points, store
 from enos_ingest.storage.inbox import Content
 from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.transactions import transaction
@@ -42,7 +42,8 @@ class Database:
         self.connection = connect_writer(path, busy_ms=BUSY_MS)
         self.path = path.resolve()
         self.bounds = bounds
-        self.known: dict[SeriesKey, int] = {}
+        self.known: dict[tuple[str, str], dict[str, int]] = {}
+        self._count = 0
         try:
             with transaction(self.connection):
                 self.usage = quarantine.trim(self.connection, bounds)
@@ -52,8 +53,8 @@ class Database:
             self.connection.close()
             raise
 
-    def commit(self, entries: Sequence[Entry]) -> Content:
-        """Write entries in one transaction; when this returns they are on disk, but for those with a `fault`.
+    def commit(self, group: Group) -> Content:
+        """Write a group in one transaction; when this returns it is on disk, but for records with a fault.
 
         Returns:
             what was appended to the inbox.
@@ -62,7 +63,22 @@ class Database:
             sqlite3.Error, StorageError, MemoryError: the database cannot commit now; the same may be tried again.
         """
         self._check_files()
-        return self._write([entry for entry in entries if entry.fault is None])
+        try:
+            if not group.special:
+                # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL three
+                # times less, each time as long as the switch interval while the event loop is busy.
+                return append_points(self.connection, group)
+            with transaction(self.connection):
+                found, content = store(self.connection, group, self.bounds)
+                usage = self._trim(group)
+        except Exception as error:
+            if _is_environment(error):
+                raise
+            # One record is at fault, a time of its rejection beyond 64 bits for instance: find it, keep the others.
+            found, content, usage = self._write_one_by_one(group)
+        self._learn(found)
+        self.usage = usage
+        return content
 
     def close(self) -> None:
         """Fold the log into the file, as far as readers let us, and close."""
@@ -71,46 +87,34 @@ class Database:
         finally:
             self.connection.close()
 
-    def _write(self, entries: Sequence[Entry]) -> Content:
-        try:
-            if only_points(entries):
-                # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL three
-                # times less, each time as long as the switch interval while the event loop is busy.
-                return append_points(self.connection, entries, {})
-            with transaction(self.connection):
-                found, content = store(self.connection, entries, self.bounds)
-                usage = self._trim(entries)
-        except Exception as error:
-            if _is_environment(error):
-                raise
-            # One record is at fault, a time of its rejection beyond 64 bits for instance: find it, keep the others.
-            found, content, usage = self._write_one_by_one(entries)
-        if len(self.known) + len(found) > KNOWN_SERIES:
-            self.known.clear()
-        self.known.update(found)
-        self.usage = usage
-        return content
-
-    def _write_one_by_one(self, entries: Sequence[Entry]) -> tuple[dict[SeriesKey, int], Content, quarantine.Usage]:
+    def _write_one_by_one(self, group: Group) -> tuple[dict[SeriesKey, int], Content, quarantine.Usage]:
         with transaction(self.connection):
-            for entry in entries:
-                self.connection.execute("SAVEPOINT entry")
+            for place in range(len(group)):
+                self.connection.execute("SAVEPOINT record")
                 try:
-                    store(self.connection, [entry], self.bounds)
+                    store(self.connection, group.alone(place), self.bounds)
                 except Exception as error:
                     if _is_environment(error):
                         raise
-                    entry.fail(error)
+                    group.fail(place, error)
                 # Only tried: the good ones are written together below, as any commit is.
-                self.connection.execute("ROLLBACK TO entry")
-                self.connection.execute("RELEASE entry")
-            good = [entry for entry in entries if entry.fault is None]
-            found, content = store(self.connection, good, self.bounds)
-            usage = self._trim(good)
+                self.connection.execute("ROLLBACK TO record")
+                self.connection.execute("RELEASE record")
+            group.drop_faulty()
+            found, content = store(self.connection, group, self.bounds)
+            usage = self._trim(group)
         return found, content, usage
 
-    def _trim(self, entries: Sequence[Entry]) -> quarantine.Usage:
-        if any(entry.record.rejection is not None for entry in entries):
+    def _learn(self, found: Mapping[SeriesKey, int]) -> None:
+        self._count += len(found)
+        if self._count > KNOWN_SERIES:
+            self.known.clear()
+            self._count = len(found)
+        for (product_key, device_key, measurepoint), series in found.items():
+            self.known.setdefault((product_key, device_key), {})[measurepoint] = series
+
+    def _trim(self, group: Group) -> quarantine.Usage:
+        if any(each.record.rejection is not None for each in group.special.values()):
             return quarantine.trim(self.connection, self.bounds)
         return self.usage
 

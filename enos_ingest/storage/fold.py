@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter
 
@@ -12,7 +13,7 @@ from enos_ingest.logs import get_logger
 from enos_ingest.storage import inbox
 from enos_ingest.storage.faults import explain
 from enos_ingest.storage.sorter import Sorter, Step
-from enos_ingest.storage.transactions import transaction, unsynced
+from enos_ingest.storage.transactions import transaction
 
 __all__ = ["FOLD_POINTS", "MOST_POINTS", "Fold"]
 
@@ -38,6 +39,13 @@ IDLE_SECONDS = 0.2
 
 FOLD_SECONDS = 10.0
 """How long points stay in the inbox at the most where something always comes, but never enough for a fold."""
+
+LOG_PAGES = 250
+"""Pages in the write-ahead log that go to the database file, in some 5 ms, when nothing waits. Otherwise a commit would
+find it in its way that there are `CHECKPOINT_PAGES`."""
+
+_COMMIT_PAGES, _STEP_PAGES = 4, 50
+"""What a commit and a step of a fold write besides the text of points; no more than a guess is needed."""
 
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 """Seconds until a fold that failed is tried again."""
@@ -75,49 +83,63 @@ class Fold:
         self._steps: deque[Step] = deque()
         self._last = 0
         self._attached = False
+        self._synced = True
         self._owed = 0
-        self._begun = monotonic()
+        self._log_pages = 0
+        self._begun = self._idle_at = monotonic()
         self._resume = 0.0
         self._pause = FIRST_PAUSE
 
     def patience(self) -> float | None:
         """Seconds that the writer may wait for the next record before it calls `advance`; None: until it is ready."""
-        if self._steps:
-            pause = 0.0
+        if self._steps or (self._sorting and self._sorter.is_ready):
+            due = self._resume
         elif self.points and not self._sorting:
-            pause = IDLE_SECONDS
+            due = max(self._resume, self._idle_at)
         else:
             return None
-        return max(pause, self._resume - monotonic())
+        return max(0.0, due - monotonic())
 
     def appended(self, content: inbox.Content) -> None:
         """Note what a commit has appended.
 
         It owes the fold twice as many points, and more the fuller the inbox is: whatever the rate, the fold keeps up.
         """
+        now = monotonic()
+        self._idle_at = now + IDLE_SECONDS
         if not self.points:
-            self._begun = monotonic()
+            self._begun = now
         self.points += content.points
         self._size += content.size
         self._unsorted += content.points
         self._unsorted_size += content.size
         self._owed += content.points * max(2, self.points // FOLD_POINTS)
+        self._log_pages += _COMMIT_PAGES + content.size // 4096
 
-    def advance(self, *, idle: bool) -> None:
-        """Do what is due: what the commits owe, or one step where none waits. A failure is noted, and tried again."""
+    def advance(self, *, idle: bool, quiet: bool = False) -> None:
+        """Do what is due: what the commits owe, or one step where none came. A failure is noted, and tried again.
+
+        Args:
+            idle: whether there was nothing to commit since the last call.
+            quiet: whether there is nothing to commit now.
+        """
         if monotonic() < self._resume:
             return
         try:
             self._advance(idle=idle)
+            if quiet and self._log_pages >= LOG_PAGES:
+                self._log_pages = 0
+                self._connection.execute("PRAGMA main.wal_checkpoint(PASSIVE)")
         except Exception as error:  # noqa: BLE001 - whatever it is, commits go on
             self._failed(error)
 
     def make_room(self, points: int) -> None:
-        """Before a commit of so many points: fold until the inbox can take it.
+        """Before a commit of so many points: fold until the inbox can take it, and leave the connection synced.
 
         Raises:
             sqlite3.Error, StorageError, MemoryError: the database cannot be written now; the same may be tried again.
         """
+        self._sync()
         while self.points and (self.points + points > MOST_POINTS or self._size > MOST_SIZE):
             if self._sorting and not self._steps:
                 self._collect(wait=True)
@@ -136,23 +158,24 @@ class Fold:
             self._collect()
         if self._steps:
             self._put(1 if idle else self._owed)
-        if self._is_due(idle=idle):
+        if self._is_due():
             self._begin()
 
-    def _is_due(self, *, idle: bool) -> bool:
+    def _is_due(self) -> bool:
         if self._sorting or not self._unsorted:
             return False
         if self._unsorted >= FOLD_POINTS or self._unsorted_size >= FOLD_SIZE:
             return True
         # One that is smaller waits for the one before.
-        return not self._steps and (idle or monotonic() - self._begun >= FOLD_SECONDS)
+        return not self._steps and monotonic() >= min(self._idle_at, self._begun + FOLD_SECONDS)
 
     def _begin(self) -> None:
         self._begun = monotonic()
         if not self._steps and self.points <= SMALL_POINTS and self._size <= SMALL_SIZE:
             started = perf_counter()
-            with unsynced(self._connection), transaction(self._connection):
+            with self._unsynced(), transaction(self._connection):
                 inbox.fold_all(self._connection)
+            self._log_pages += _STEP_PAGES
             self._recount(inbox.Content(0, 0))
             self._went_on(started)
             self.count += 1
@@ -178,6 +201,7 @@ class Fold:
         self._detach()
         self._connection.execute("ATTACH ? AS scratch", (result.scratch,))
         self._attached = True
+        self._sorter.release()
         self._steps.extend(result.steps)
         self._last = result.last
         self._unsorted -= result.points
@@ -191,11 +215,12 @@ class Fold:
         if points <= 0:
             return
         started = perf_counter()
-        with unsynced(self._connection):
+        with self._unsynced():
             while self._steps and points > 0:
                 step = self._steps[0]
                 self._connection.execute(step.statement, step.parameters)
                 self._steps.popleft()
+                self._log_pages += _STEP_PAGES
                 points -= step.cost
                 self._owed -= step.cost
                 self.points -= step.removed
@@ -204,6 +229,24 @@ class Fold:
         if not self._steps:
             self.count += 1
             self._detach()
+
+    @contextmanager
+    def _unsynced(self) -> Iterator[None]:
+        """Let transactions in the block reach the disk with a later one: a power cut may undo the last of them.
+
+        What was committed before is on disk already, and what is committed afterwards takes all of the log with it.
+        """
+        self._synced = False
+        self._connection.execute("PRAGMA main.synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._sync()
+
+    def _sync(self) -> None:
+        if not self._synced:
+            self._connection.execute("PRAGMA main.synchronous = FULL")
+            self._synced = True
 
     def _detach(self) -> None:
         if self._attached:

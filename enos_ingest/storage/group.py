@@ -5,33 +5,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
 from enos_ingest.errors import StorageError
-from enos_ingest.outcome import Record
+from enos_ingest.outcome import Point, Record
 from enos_ingest.storage import inbox, quarantine
 from enos_ingest.storage.inbox import Content
 from enos_ingest.storage.store import Done
 
-__all__ = [
-    "MAX_POINTS",
-    "MAX_RECORDS",
-    "ORIGINS",
-    "Entry",
-    "Group",
-    "SeriesIds",
-    "SeriesKey",
-    "append_points",
-    "only_points",
-    "store",
-]
+__all__ = ["MAX_POINTS", "MAX_RECORDS", "ORIGINS", "Group", "SeriesIds", "SeriesKey", "append_points", "store"]
 
 SeriesKey: TypeAlias = tuple[str, str, str]
 """Product key, device key, measurement point."""
 
-SeriesIds: TypeAlias = Mapping[SeriesKey, int]
+SeriesIds: TypeAlias = Mapping[tuple[str, str], Mapping[str, int]]
+"""The ids of series that are known to be stored, by product and device key, then measurement point."""
 
 MAX_RECORDS = 1000
 """Messages in one transaction. A sync takes some milliseconds whatever it syncs, so hundreds of messages share it;
@@ -42,7 +32,7 @@ MAX_POINTS = 20_000
 A single message may hold more and is then a group of its own."""
 
 MAX_BYTES = 16 * 2**20
-"""Bytes of values and rejected payloads in one transaction; bounds the memory for handing them over, about
+"""Bytes of points and rejected payloads in one transaction; bounds the memory for handing them over, about
 three times as much."""
 
 ORIGINS = ("post", "resume", "integration")
@@ -54,129 +44,193 @@ _KEYS_A_STATEMENT = 100
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
+_Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
-class Entry:
-    """One record, ready to be written, and who is told of its fate.
+_NO_IDS: Mapping[str, int] = {}
+_NO_ROWS: _Rows = ()
 
-    It is made in the event loop, not in the writer thread: every instruction of Python there costs the loop as much,
-    and a fight for the GIL on top. `json` are the rows without their brackets, None where the id of a series is
-    still to be found: then they are in `rows`, with the series' key in place of its id. `fault` is why no database
-    could hold the record, None where no reason is known.
+
+class Special(NamedTuple):
+    """A record that takes more than to append its points, and those of its points whose series is to be found yet.
+
+    `rows` are all its points, with the series' key in place of its id where that is not known; none where all are.
     """
 
-    __slots__ = ("done", "fault", "json", "points", "record", "rows", "size")
-
-    def __init__(self, record: Record, done: Done, known: SeriesIds) -> None:
-        self.record = record
-        self.done = done
-        self.json: bytes | None = b""
-        self.rows: list[list[Any]] = []
-        self.points = 0
-        self.size = 0
-        self.fault: StorageError | None = None
-        try:
-            if record.points:
-                self._encode(known)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, a record fails alone
-            self.fail(error)
-        if record.rejection is not None:
-            self.size += len(record.rejection.payload)
-
-    def fail(self, error: BaseException) -> None:
-        """Note why this record cannot be stored; nothing of it will be."""
-        self.fault = StorageError(f"the record cannot be stored: {error}")
-        self.fault.__cause__ = error
-
-    def _encode(self, known: SeriesIds) -> None:
-        rows: list[list[Any]] = []
-        all_known = True
-        for product_key, device_key, measurepoint, time, value, quality, origin in self.record.points:
-            text = orjson.dumps(value)
-            if text == b"null" and value is not None:
-                msg = f"{measurepoint}: {value} has no JSON form"
-                raise ValueError(msg)
-            # What is in the inbox must fit into `points`: there it would be too late to refuse it.
-            if not _is_int64(time) or not (quality is None or _is_int64(quality)):
-                msg = f"{measurepoint}: time {time} or quality {quality} is no integer of 64 bits"
-                raise ValueError(msg)
-            key = (product_key, device_key, measurepoint)
-            series = known.get(key)
-            if series is None:
-                all_known = False
-            rows.append([series or key, time, text.decode(), quality, _ORIGIN_CODES[origin]])
-            self.size += len(text)
-        if all_known:
-            self.json = orjson.dumps(rows)[1:-1]
-        else:
-            self.json, self.rows = None, rows
-        self.points = len(rows)
+    record: Record
+    rows: _Rows
 
 
 class Group:
-    """The records of one transaction, in the order in which they were handed in."""
+    """Records of one transaction in the order in which they were handed in, each with who is told of its fate.
+
+    It is made in the event loop, record by record, and handed to the writer thread whole: an instruction of Python
+    there costs the loop as much, and a fight for the GIL on top. So what is done there for each record is done in C,
+    but for those that are `special`.
+    """
+
+    __slots__ = ("dones", "faults", "parts", "points", "size", "special")
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.dones: list[Done] = []
+        """Who is told, in the order of the records."""
+        self.parts: list[bytes] = []
+        """Of each record its points as JSON rows, without the outer brackets; empty for those without, or special."""
         self.points = 0
         """How many points they have together."""
-        self._size = 0
+        self.size = 0
+        """How many bytes they have together, about."""
+        self.special: dict[int, Special] = {}
+        """Records with new series, a rejection or an activation, by their place."""
+        self.faults: dict[int, StorageError] = {}
+        """Why no database could hold a record, by its place; nothing of it is written."""
 
-    def add(self, entry: Entry) -> None:
-        """Append an entry."""
-        self.entries.append(entry)
-        self.points += entry.points
-        self._size += entry.size
+    def __len__(self) -> int:
+        return len(self.dones)
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether further records belong to the next group."""
-        return len(self.entries) >= MAX_RECORDS or self.points >= MAX_POINTS or self._size >= MAX_BYTES
+        return len(self.dones) >= MAX_RECORDS or self.points >= MAX_POINTS or self.size >= MAX_BYTES
+
+    def add(self, record: Record, done: Done, known: SeriesIds) -> None:
+        """Append a record; whatever is wrong with it, it fails alone."""
+        part, rows = b"", _NO_ROWS
+        try:
+            if record.points:
+                part, rows = _encode(record.points, known)
+        except Exception as error:  # noqa: BLE001 - told to who waits for this record
+            self.fail(len(self.dones), error)
+        else:
+            self.points += len(record.points)
+            self.size += len(part)
+            if rows or record.rejection is not None or record.activated is not None:
+                self._add_special(record, rows)
+        self.dones.append(done)
+        self.parts.append(part)
+
+    def _add_special(self, record: Record, rows: _Rows) -> None:
+        self.special[len(self.dones)] = Special(record, rows)
+        self.size += sum(len(row[2]) for row in rows)
+        if record.rejection is not None:
+            self.size += len(record.rejection.payload)
+
+    def takes(self, other: Group) -> bool:
+        """Whether the records of both may be one group."""
+        return (
+            len(self.dones) + len(other.dones) <= MAX_RECORDS
+            and self.points + other.points <= MAX_POINTS
+            and self.size + other.size <= MAX_BYTES
+        )
+
+    def extend(self, other: Group) -> None:
+        """Append the records of another group."""
+        before = len(self.dones)
+        self.dones += other.dones
+        self.parts += other.parts
+        self.points += other.points
+        self.size += other.size
+        for place, special in other.special.items():
+            self.special[before + place] = special
+        for place, fault in other.faults.items():
+            self.faults[before + place] = fault
+
+    def fail(self, place: int, error: BaseException) -> None:
+        """Note why a record cannot be stored; nothing of it will be."""
+        fault = StorageError(f"the record cannot be stored: {error}")
+        fault.__cause__ = error
+        self.faults[place] = fault
+
+    def alone(self, place: int) -> Group:
+        """A group of one of the records, to see whether it can be written."""
+        group = Group()
+        group.dones.append(self.dones[place])
+        group.parts.append(self.parts[place])
+        if place in self.special:
+            group.special[0] = self.special[place]
+        group.points = self._points_of(place)
+        return group
+
+    def drop_faulty(self) -> None:
+        """Keep nothing to write of records with a fault; who waits for them is still told."""
+        for place in self.faults:
+            self.points -= self._points_of(place)
+            self.parts[place] = b""
+            self.special.pop(place, None)
+
+    def _points_of(self, place: int) -> int:
+        special = self.special.get(place)
+        return len(special.record.points) if special else len(orjson.loads(b"[" + self.parts[place] + b"]"))
 
 
-def only_points(entries: Sequence[Entry]) -> bool:
-    """Whether `append_points` is all that is to be done: no new series, nothing rejected, nobody activated."""
-    return all(
-        entry.json is not None and entry.record.rejection is None and entry.record.activated is None
-        for entry in entries
-    )
-
-
-def append_points(connection: sqlite3.Connection, entries: Sequence[Entry], found: SeriesIds) -> Content:
-    """Append the points of entries to the inbox; `found` has the series that were not known."""
-    parts = [entry.json if entry.json is not None else _with_ids(entry.rows, found) for entry in entries]
-    points = sum(entry.points for entry in entries)
-    return inbox.append(connection, [part for part in parts if part], points) if points else Content(0, 0)
+def append_points(connection: sqlite3.Connection, group: Group) -> Content:
+    """Append the points of a group without special records to the inbox."""
+    return inbox.append(connection, group.parts, group.points)
 
 
 def store(
-    connection: sqlite3.Connection, entries: Sequence[Entry], bounds: quarantine.Bounds
+    connection: sqlite3.Connection, group: Group, bounds: quarantine.Bounds
 ) -> tuple[dict[SeriesKey, int], Content]:
-    """Write entries, whatever they hold, within the transaction that is open.
+    """Write a group, whatever it holds, within the transaction that is open.
 
     Returns:
         the ids of series that were not known, and what was appended to the inbox; both hold once the transaction is
         committed.
     """
-    found = _series_ids(connection, {row[0] for entry in entries for row in entry.rows if type(row[0]) is tuple})
-    content = append_points(connection, entries, found)
-    rejections = [entry.record.rejection for entry in entries if entry.record.rejection is not None]
+    special = group.special.values()
+    found = _series_ids(connection, {row[0] for each in special for row in each.rows if type(row[0]) is tuple})
+    parts = list(group.parts)
+    for place, each in group.special.items():
+        if each.rows:
+            parts[place] = orjson.dumps([(found.get(row[0], row[0]), *row[1:]) for row in each.rows])[1:-1]
+    content = inbox.append(connection, parts, group.points)
+    rejections = [each.record.rejection for each in special if each.record.rejection is not None]
     quarantine.add(connection, rejections, bounds)
-    for entry in entries:
-        device = entry.record.activated
+    for each in special:
+        device = each.record.activated
         if device is not None:
             connection.execute(
                 "UPDATE devices SET activated = ? WHERE product_key = ? AND device_key = ? AND activated IS NULL",
-                (entry.record.time, *device),
+                (each.record.time, *device),
             )
     return found, content
 
 
-def _is_int64(value: object) -> bool:
-    return isinstance(value, int) and _INT64_MIN <= value <= _INT64_MAX
+def _encode(points: Sequence[Point], known: SeriesIds) -> tuple[bytes, _Rows]:
+    """The points as JSON rows without their outer brackets; or as rows, where a series is not known."""
+    rows: list[tuple[Any, ...]] = []
+    all_known = True
+    # Of one message most points have their device and their time in common: what is the same object is looked at once.
+    last_product = last_device = last_time = object()
+    ids = _NO_IDS
+    for product_key, device_key, measurepoint, time, value, quality, origin in points:
+        if device_key is not last_device or product_key is not last_product:
+            last_product, last_device = product_key, device_key
+            ids = known.get((product_key, device_key), _NO_IDS)
+        # What is in the inbox must fit into `points`: there it would be too late to refuse it.
+        if time is not last_time:
+            _require_int64(measurepoint, "time", time)
+            last_time = time
+        if quality is not None:
+            _require_int64(measurepoint, "quality", quality)
+        text = orjson.dumps(value)
+        if text == b"null" and value is not None:
+            msg = f"{measurepoint}: {value} has no JSON form"
+            raise ValueError(msg)
+        series = ids.get(measurepoint)
+        if series is None:
+            all_known = False
+            rows.append(((product_key, device_key, measurepoint), time, text.decode(), quality, _ORIGIN_CODES[origin]))
+        else:
+            rows.append((series, time, text.decode(), quality, _ORIGIN_CODES[origin]))
+    if all_known:
+        return orjson.dumps(rows)[1:-1], _NO_ROWS
+    return b"", rows
 
 
-def _with_ids(rows: Sequence[Sequence[Any]], found: SeriesIds) -> bytes:
-    return orjson.dumps([[found.get(row[0], row[0]), *row[1:]] for row in rows])[1:-1]
+def _require_int64(measurepoint: str, what: str, value: object) -> None:
+    if not isinstance(value, int) or not _INT64_MIN <= value <= _INT64_MAX:
+        msg = f"{measurepoint}: {what} {value} is no integer of 64 bits"
+        raise ValueError(msg)
 
 
 def _series_ids(connection: sqlite3.Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:

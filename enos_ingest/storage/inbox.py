@@ -7,7 +7,7 @@ it has points; so it appends one row with all of them, as JSON text, and the fol
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import orjson
@@ -55,9 +55,11 @@ class Content(NamedTuple):
     size: int
 
 
-def append(connection: sqlite3.Connection, parts: Sequence[bytes], points: int) -> Content:
-    """Append the points of one commit; `parts` are their rows as JSON, without brackets."""
-    text = f"[{b','.join(parts).decode()}]"
+def append(connection: sqlite3.Connection, parts: Iterable[bytes], points: int) -> Content:
+    """Append the points of one commit; `parts` are their rows as JSON, without brackets, some of them empty."""
+    if not points:
+        return Content(0, 0)
+    text = f"[{b','.join(filter(None, parts)).decode()}]"
     connection.execute("INSERT INTO inbox (points, size, rows) VALUES (?, ?, ?)", (points, len(text), text))
     return Content(points, len(text))
 

@@ -154,7 +154,9 @@ _INBOX: Migration = (
     ) STRICT
     """,
     "DROP VIEW measurepoints",
-    # Of a point that is in both the inbox has the newer one.
+    # Of a point that is in both the inbox has the newer one. `series` is joined in each half, not once to both: SQLite
+    # would otherwise gather all points before it looks for those of a device. Series and time are one text to look for:
+    # of two columns that could be NULL, for all that SQLite knows, it would read all of the inbox for each point.
     """
     CREATE VIEW measurepoints AS
     WITH arrived AS MATERIALIZED (
@@ -169,23 +171,30 @@ _INBOX: Migration = (
                 ORDER BY inbox.id DESC, each.key DESC
             ) AS age
         FROM inbox, json_each(inbox.rows) AS each
-    ),
-    everything AS (
-        SELECT series, time, value, quality, origin FROM arrived WHERE age = 1
-        UNION ALL
-        SELECT series, time, value, quality, origin FROM points
-        WHERE (series, time) NOT IN (SELECT series, time FROM arrived)
     )
     SELECT
         series.product_key,
         series.device_key,
         series.measurepoint,
-        strftime('%Y-%m-%d %H:%M:%f', everything.time / 1000.0, 'unixepoch') AS utc,
-        everything.time,
-        everything.value,
-        everything.quality,
-        CASE everything.origin WHEN 0 THEN 'post' WHEN 1 THEN 'resume' WHEN 2 THEN 'integration' END AS origin
-    FROM everything JOIN series ON series.id = everything.series
+        strftime('%Y-%m-%d %H:%M:%f', arrived.time / 1000.0, 'unixepoch') AS utc,
+        arrived.time,
+        arrived.value,
+        arrived.quality,
+        CASE arrived.origin WHEN 0 THEN 'post' WHEN 1 THEN 'resume' WHEN 2 THEN 'integration' END AS origin
+    FROM arrived JOIN series ON series.id = arrived.series
+    WHERE arrived.age = 1
+    UNION ALL
+    SELECT
+        series.product_key,
+        series.device_key,
+        series.measurepoint,
+        strftime('%Y-%m-%d %H:%M:%f', points.time / 1000.0, 'unixepoch'),
+        points.time,
+        points.value,
+        points.quality,
+        CASE points.origin WHEN 0 THEN 'post' WHEN 1 THEN 'resume' WHEN 2 THEN 'integration' END
+    FROM points JOIN series ON series.id = points.series
+    WHERE points.series || ' ' || points.time NOT IN (SELECT series || ' ' || time FROM arrived)
     """,
 )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,9 @@ REMOVED_SIZE = 2**20
 _REMOVE_COST = 1000
 """Characters of the inbox that are deleted in one transaction: some 20 000 points, which takes as long as it takes to
 put so many in their place."""
+
+_RELEASE = -1
+"""Asked for in place of a row of the inbox, whose ids are positive."""
 
 # Whole commits, the oldest first, up to the first that reaches a bound.
 _LAST = """
@@ -125,6 +130,15 @@ class Sorter:
         """Sort the oldest of what is in the inbox after this row; `result` must be asked for before the next."""
         self._asked.put(after)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a result."""
+        return not self._results.empty()
+
+    def release(self) -> None:
+        """Let go of what was sorted: it is kept for as long as somebody else has it attached."""
+        self._asked.put(_RELEASE)
+
     def result(self, *, wait: bool = False) -> Sorted | None:
         """What was sorted, once; None where it is not ready yet.
 
@@ -148,17 +162,25 @@ class Sorter:
 
     def _run(self) -> None:
         while (after := self._asked.get()) is not None:
+            if after == _RELEASE:
+                # Should it fail, the next sort has to try again, and says so.
+                with suppress(sqlite3.Error):
+                    self._detach()
+                continue
             try:
                 self._results.put(self._sort(after))
             except Exception as error:  # noqa: BLE001 - the writer is told, and tries again
                 self._results.put(error)
             self._done()
 
+    def _detach(self) -> None:
+        if any(name == "scratch" for _, name, _ in self._connection.execute("PRAGMA database_list")):
+            self._connection.execute("DETACH scratch")
+
     def _sort(self, after: int) -> Sorted:
-        connection = self._connection
         # A new scratch each time: the writer may still read the one before, and one that failed needs no rollback.
-        if any(name == "scratch" for _, name, _ in connection.execute("PRAGMA database_list")):
-            connection.execute("DETACH scratch")
+        self._detach()
+        connection = self._connection
         self._count += 1
         scratch = f"{self._name}-{self._count}?vfs=memdb"
         connection.execute("ATTACH ? AS scratch", (scratch,))

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["snapshot", "transaction", "unsynced"]
+__all__ = ["snapshot", "transaction"]
 
 
 @contextmanager
@@ -38,17 +38,3 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.execute("ROLLBACK")
-
-
-@contextmanager
-def unsynced(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let transactions in the block reach the disk with a later one: a power cut may undo the last of them.
-
-    For what can be done again. What was committed before is on disk already, and what is committed afterwards takes
-    all of the log with it.
-    """
-    connection.execute("PRAGMA main.synchronous = NORMAL")
-    try:
-        yield
-    finally:
-        connection.execute("PRAGMA main.synchronous = FULL")

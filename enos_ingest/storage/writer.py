@@ -6,7 +6,8 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count, repeat
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,7 @@ from enos_ingest.outcome import Record
 from enos_ingest.storage.database import Database
 from enos_ingest.storage.faults import explain, translated
 from enos_ingest.storage.fold import Fold
-from enos_ingest.storage.group import Entry, Group
+from enos_ingest.storage.group import Group
 from enos_ingest.storage.quarantine import Bounds, Usage
 from enos_ingest.storage.store import Done, WriterStats
 
@@ -62,8 +63,8 @@ class SqliteWriter:
             msg = "quarantine_rows and quarantine_bytes cannot be negative"
             raise ValueError(msg)
         self._loop = asyncio.get_running_loop()
-        # Lists of records as they are handed in, an empty one when the fold has something to do, None at the end.
-        self._entries: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
+        # Records as they are handed in, no group when the fold has something to do, False at the end.
+        self._groups: queue.SimpleQueue[Group | bool] = queue.SimpleQueue()
         with translated(path):
             self._database = Database(path, Bounds(quarantine_rows, quarantine_bytes))
             try:
@@ -72,7 +73,7 @@ class SqliteWriter:
                 self._database.close()
                 raise
         self._on_state = on_state
-        self._handed_in: list[Entry] = []
+        self._handed_in = Group()
         self._too_late: list[Done] = []
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = False
@@ -100,9 +101,11 @@ class SqliteWriter:
             return
         self._pending += 1
         # All of one turn of the event loop are handed over together.
-        if not self._handed_in:
+        if not self._handed_in.dones:
             self._loop.call_soon(self._hand_over)
-        self._handed_in.append(Entry(record, done, self._database.known))
+        self._handed_in.add(record, done, self._database.known)
+        if self._handed_in.is_full:
+            self._hand_over()
 
     def stats(self) -> WriterStats:
         """What was done so far."""
@@ -134,14 +137,14 @@ class SqliteWriter:
             self._closed = True
             self._hand_over()
             self._closing.set()
-            self._entries.put(None)
+            self._groups.put(False)
         await asyncio.shield(self._ended)
         self._thread.join()
 
     def _hand_over(self) -> None:
-        if self._handed_in:
-            self._entries.put(self._handed_in)
-            self._handed_in = []
+        if self._handed_in.dones:
+            self._groups.put(self._handed_in)
+            self._handed_in = Group()
 
     def _refuse(self, done: Done) -> None:
         """Tell one that came too late, after all that were in time."""
@@ -152,34 +155,36 @@ class SqliteWriter:
 
     def _look(self) -> None:
         """Have the writer thread look at the fold; called in any thread."""
-        self._entries.put([])
+        self._groups.put(True)
 
     # The writer thread.
 
     def _run(self) -> None:
         failure = None
-        waiting: deque[Entry] = deque()
+        waiting: deque[Group] = deque()
         ended = False
         try:
             while waiting or not ended:
                 ended = ended or self._take(waiting)
-                group = Group()
-                while waiting and not group.full:
-                    group.add(waiting.popleft())
-                if group.entries:
+                idle = not waiting
+                if waiting:
+                    group = waiting.popleft()
+                    while waiting and group.takes(waiting[0]):
+                        group.extend(waiting.popleft())
                     failure = self._commit(group) if failure is None else self._give_up(group, failure)
                 if not ended:
-                    self._fold.advance(idle=not group.entries)
+                    self._fold.advance(idle=idle, quiet=not waiting and self._groups.empty())
         finally:
             self._end()
 
-    def _take(self, waiting: deque[Entry]) -> bool:
+    def _take(self, waiting: deque[Group]) -> bool:
         """Take all records that are there, having waited where nothing is to be done; True if none comes after them."""
         try:
-            handed_in = self._entries.get(timeout=0 if waiting else self._fold.patience())
-            while handed_in is not None:
-                waiting.extend(handed_in)
-                handed_in = self._entries.get_nowait()
+            handed_in = self._groups.get(timeout=0 if waiting else self._fold.patience())
+            while handed_in is not False:
+                if handed_in is not True:
+                    waiting.append(handed_in)
+                handed_in = self._groups.get_nowait()
         except queue.Empty:
             return False
         return True
@@ -192,7 +197,7 @@ class SqliteWriter:
             started = perf_counter()
             try:
                 self._fold.make_room(group.points)
-                content = self._database.commit(group.entries)
+                content = self._database.commit(group)
             except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live and the group be kept
                 failure = explain(error, self._database.path)
                 self._tell(self._failed, failure)
@@ -201,12 +206,13 @@ class SqliteWriter:
                 self._closing.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE)
             else:
-                self._tell(self._committed, group.entries, self._database.usage, perf_counter() - started)
+                seconds = perf_counter() - started
                 self._fold.appended(content)
+                self._tell(self._committed, group, self._database.usage, seconds)
                 return None
 
     def _give_up(self, group: Group, failure: str) -> str:
-        self._tell(self._abandoned, group.entries, failure)
+        self._tell(self._abandoned, group, failure)
         return failure
 
     def _end(self) -> None:
@@ -229,34 +235,33 @@ class SqliteWriter:
 
     # Back in the event loop.
 
-    def _committed(self, entries: list[Entry], usage: Usage, seconds: float) -> None:
-        self._pending -= len(entries)
+    def _committed(self, group: Group, usage: Usage, seconds: float) -> None:
+        self._pending -= len(group)
         self._commits += 1
         self._last_seconds = seconds
         self._worst_seconds = max(self._worst_seconds, seconds)
         self._total_seconds += seconds
         self._usage = usage
+        self._records += len(group) - len(group.faults)
+        self._points += group.points
         # Before those who wait are told: they may ask.
         self._set_failure(None)
-        for entry in entries:
-            if entry.fault is None:
-                self._records += 1
-                self._points += entry.points
-            _settle(entry.done, entry.fault)
+        if group.faults:
+            _tell_all(group.dones, map(group.faults.get, count()))
+        else:
+            _tell_all(group.dones, repeat(None))
 
     def _failed(self, failure: str) -> None:
         self._failed_commits += 1
         self._set_failure(failure)
 
-    def _abandoned(self, entries: list[Entry], failure: str) -> None:
-        self._pending -= len(entries)
-        for entry in entries:
-            msg = f"the store was closed before this record could be committed: {failure}"
-            _settle(entry.done, StoreClosedError(msg))
+    def _abandoned(self, group: Group, failure: str) -> None:
+        self._pending -= len(group)
+        msg = f"the store was closed before this record could be committed: {failure}"
+        _tell_all(group.dones, repeat(StoreClosedError(msg)))
 
     def _finished(self) -> None:
-        for done in self._too_late:
-            _settle(done, StoreClosedError("the store is closed"))
+        _tell_all(self._too_late, repeat(StoreClosedError("the store is closed")))
         self._too_late.clear()
         self._ended.set_result(None)
 
@@ -265,11 +270,20 @@ class SqliteWriter:
             return
         self._failure = failure
         if self._on_state is not None:
-            self._on_state(failure)
+            try:
+                self._on_state(failure)
+            except Exception:  # a fault of one who listens must not keep those who wait from being told
+                log.exception("what listened for the state of the store failed")
 
 
-def _settle(done: Done, fault: StorageError | None) -> None:
-    try:
-        done(fault)
-    except Exception:  # a fault of one who waits must not keep the others waiting
-        log.exception("what waited for a commit failed")
+def _tell_all(dones: Iterable[Done], faults: Iterable[StorageError | None]) -> None:
+    """Tell each that waits its fault; what fails in one must not keep the others waiting."""
+    rest = zip(dones, faults, strict=False)
+    while True:
+        try:
+            for done, fault in rest:
+                done(fault)
+        except Exception:  # the next round goes on with the one after it
+            log.exception("what waited for a commit failed")
+        else:
+            return

@@ -102,7 +102,7 @@ class TestClient:
         return self._granted[mid]
 
     def publish(self, topic: str, payload: bytes | dict[str, Any], qos: int = 1) -> None:
-        """Publish, and with QoS 1 or 2 wait for the acknowledgement."""
+        """Publish, and with QoS 1 or 2 wait for the acknowledgement: a device gets it once the message is stored."""
         body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
         sent = self._client.publish(topic, body, qos)
         sent.wait_for_publish(_SECONDS)

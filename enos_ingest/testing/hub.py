@@ -161,7 +161,10 @@ class Hub:
         return make_credentials(publisher, secret, time.time_ns() // 1_000_000)
 
     def connect(self, client: str) -> TestClient:
-        """Connect as `PRODUCT/DEVICE`, or as the channel `PRODUCT/%channel%`; disconnect it, or use `with`."""
+        """Connect as `PRODUCT/DEVICE`, or as the channel `PRODUCT/%channel%`; disconnect it, or use `with`.
+
+        A device has one connection: this ends an older one.
+        """
         return TestClient(self.host, self.port, self.credentials(client), client)
 
     def connect_operator(self, name: str = "", password: str = "") -> TestClient:

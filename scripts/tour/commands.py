@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from enos_ingest.protocol.identity import Channel, Publisher
+from enos_ingest.protocol.topics import reply_topic
 from scripts.tour.guide import BATCH, INTEGRATION, RESUME, Guide, channel_topic, device_topic
-from scripts.tour.plant import BATTERY, DIRECT, GATEWAY, OPERATOR, now
+from scripts.tour.plant import DIRECT, OPERATOR, SPARE, now
 
 __all__ = ["show_commands"]
 
@@ -22,22 +23,21 @@ def show_commands(guide: Guide) -> None:
     screen, hub = guide.screen, guide.hub
     screen.heading("Your turn")
     screen.say(
-        "Paste these into other terminals. mosquitto_pub and mosquitto_sub are in the package mosquitto-clients "
-        "(Debian, Ubuntu) or mosquitto (macOS)."
+        "Paste these into other terminals. mosquitto_pub, mosquitto_rr and mosquitto_sub are in the package "
+        "mosquitto-clients (Debian, Ubuntu) or mosquitto (macOS). A device has one connection, a newer one ends the "
+        f"older: so you are {SPARE}, which nobody simulates."
     )
-    device = device_topic(DIRECT, RESUME)
+    device = device_topic(SPARE, RESUME)
     by_operator = ["-u", OPERATOR, "-P", guide.plant.operator_password]
-    product_key = DIRECT.product_key
+    product_key = SPARE.product_key
     temperature = {"measurepoints": {"INV.TempEquipment": 44.5}}
     _paste(guide, "Watch all requests and replies, as the operator", "mosquitto_sub", by_operator, "-t", "/sys/#", "-v")
-    _paste(guide, f"Wait for the replies to {DIRECT}", "mosquitto_sub", _as(guide, DIRECT), "-t", f"{device}_reply")
-    _publish(guide, f"Report as {DIRECT}: 200", _as(guide, DIRECT), device, RESUME, temperature)
+    _ask(guide, f"Report as {SPARE} and wait for the reply: 200", _as(guide, SPARE), device, RESUME, temperature)
     wrong = {"measurepoints": {"INV.TempEquipment": "warm"}}
     _publish(guide, "The same as the operator, with a wrong value: 1204", by_operator, device, RESUME, wrong)
-    battery = {"productKey": BATTERY.product_key, "deviceKey": BATTERY.device_key, "measurepoints": {"BAT.SOC": 61.5}}
-    items = [{"measurepoints": {"GW.DoorOpen": True}}, battery]
-    _publish(guide, "A batch as the gateway", _as(guide, GATEWAY), device_topic(GATEWAY, BATCH), BATCH, items)
-    posted = [{"deviceKey": DIRECT.device_key, "measurepoints": {"INV.APProduction": 18251.5}}]
+    items = [{**temperature, "time": now() - seconds * 1000} for seconds in (60, 0)]
+    _publish(guide, "A batch of two times", _as(guide, SPARE), device_topic(SPARE, BATCH), BATCH, items)
+    posted = [{"deviceKey": SPARE.device_key, "measurepoints": {"INV.APProduction": 18251.5}}]
     channel = _as(guide, Channel(product_key))
     title = f"Report as the channel of {product_key}"
     _publish(guide, title, channel, channel_topic(product_key), INTEGRATION, posted)
@@ -54,7 +54,7 @@ def show_commands(guide: Guide) -> None:
         "quarantine show 1",
         "registry show",
         "models schema inverter",
-        f"credentials {DIRECT}",
+        f"credentials {SPARE}",
     ):
         print(f"  enos-ingest {arguments}")
     print(f"  curl http://{hub.http}/readyz")
@@ -62,10 +62,22 @@ def show_commands(guide: Guide) -> None:
 
 
 def _publish(guide: Guide, title: str, options: list[str], topic: str, method: str, params: Any) -> None:
-    """A line for mosquitto_pub; the message stands on several lines where it is long."""
-    message = {"id": str(next(guide.ids)), "version": "1.0", "method": method, "params": params}
-    text = "\n".join(guide.screen.layout(message, _LINE - 6))
+    """A line for mosquitto_pub."""
+    text = _message(guide, method, params)
     _paste(guide, title, "mosquitto_pub", options, "-q", "1", "-t", topic, "-m", text)
+
+
+def _ask(guide: Guide, title: str, options: list[str], topic: str, method: str, params: Any) -> None:
+    """A line for mosquitto_rr, which prints the reply and would speak MQTT 5."""
+    text = _message(guide, method, params)
+    answered = reply_topic(topic)
+    _paste(guide, title, "mosquitto_rr", options, "-V", "311", "-q", "1", "-t", topic, "-e", answered, "-m", text)
+
+
+def _message(guide: Guide, method: str, params: Any) -> str:
+    """A request; it stands on several lines where it is long."""
+    message = {"id": str(next(guide.ids)), "version": "1.0", "method": method, "params": params}
+    return "\n".join(guide.screen.layout(message, _LINE - 6))
 
 
 def _paste(guide: Guide, title: str, program: str, options: list[str], *more: str) -> None:
@@ -98,7 +110,7 @@ def _options(words: list[str]) -> list[str]:
 def _as(guide: Guide, publisher: Publisher) -> list[str]:
     """The options that make mosquitto's tools a device.
 
-    Each call makes another client id: of two connections with the same one the newer takes the older's place.
+    Each call makes another client id: of two connections of a channel with the same one the newer ends the older.
     """
     made = guide.plant.credentials(publisher, now() + next(guide.ids))
     return ["-i", made.client_id, "-u", made.user_name, "-P", made.password]

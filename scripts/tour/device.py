@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import queue
 import socket
-import threading
 import time
 from typing import Any, NamedTuple
 
-from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -18,7 +17,7 @@ from enos_ingest.protocol.credentials import Credentials
 from enos_ingest.protocol.topics import reply_topic
 from enos_ingest.sockets import Bind
 
-__all__ = ["ConnectRefusedError", "Device", "NoReplyError", "Reply"]
+__all__ = ["ConnectRefusedError", "ConnectionEndedError", "Device", "NoReplyError", "Reply"]
 
 _SECONDS = 10.0
 """How long an answer may take; a hub that is well answers in milliseconds."""
@@ -30,6 +29,10 @@ class ConnectRefusedError(Exception):
 
 class NoReplyError(Exception):
     """The hub does not answer."""
+
+
+class ConnectionEndedError(NoReplyError):
+    """The hub has ended the connection, as it does when a newer one of the same device comes."""
 
 
 class Reply(NamedTuple):
@@ -54,9 +57,8 @@ class Device:
 
     def __init__(self, address: Bind, credentials: Credentials) -> None:
         self._connack: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
-        self._suback: dict[int | None, threading.Event] = {}
-        self._replies: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
-        self._subscribed: set[str] = set()
+        # None once the connection has ended.
+        self._replies: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
         self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=credentials.client_id,
@@ -65,8 +67,8 @@ class Device:
         )
         self._client.username_pw_set(credentials.user_name, credentials.password)
         self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
+        self._client.on_disconnect = self._on_disconnect
         self._client.on_socket_open = _send_at_once
         try:
             self._client.connect(address.host, address.port)
@@ -85,33 +87,27 @@ class Device:
         self._client.loop_stop()
 
     def ask(self, topic: str, payload: bytes) -> Reply:
-        """Publish a request with QoS 1 and return its reply."""
+        """Publish a request with QoS 1 and return its reply, which needs no subscription."""
         answered = reply_topic(topic)
-        self._subscribe(answered)
         started = time.perf_counter()
         self._client.publish(topic, payload, qos=1)
         try:
             while True:
-                name, reply = self._replies.get(timeout=_SECONDS)
-                if name == answered:
-                    return Reply(json.loads(reply), 1000 * (time.perf_counter() - started))
+                arrived = self._replies.get(timeout=_SECONDS)
+                if arrived is None:
+                    raise ConnectionEndedError("the hub has ended the connection")
+                if arrived[0] == answered:
+                    return Reply(json.loads(arrived[1]), 1000 * (time.perf_counter() - started))
         except queue.Empty:
             raise NoReplyError(f"no reply on {answered} within {_SECONDS:.0f} seconds") from None
-
-    def _subscribe(self, topic: str) -> None:
-        """Subscribe once; a refusal does not matter, the reply to a topic that is not ours comes unasked."""
-        if topic in self._subscribed:
-            return
-        _, mid = self._client.subscribe(topic, qos=1)
-        if not self._suback.setdefault(mid, threading.Event()).wait(_SECONDS):
-            raise NoReplyError(f"the hub does not answer the subscription to {topic}")
-        self._subscribed.add(topic)
 
     def _on_connect(self, _: Client, __: Any, ___: ConnectFlags, reason: ReasonCode, ____: Properties | None) -> None:
         self._connack.put(reason)
 
-    def _on_subscribe(self, _: Client, __: Any, mid: int, ___: list[ReasonCode], ____: Properties | None) -> None:
-        self._suback.setdefault(mid, threading.Event()).set()
+    def _on_disconnect(
+        self, _: Client, __: Any, ___: DisconnectFlags, ____: ReasonCode, _____: Properties | None
+    ) -> None:
+        self._replies.put(None)
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         self._replies.put((message.topic, bytes(message.payload)))

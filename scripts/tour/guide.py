@@ -59,8 +59,10 @@ class Guide:
         self._devices: dict[Publisher, Device] = {}
 
     def connect(self, publisher: Publisher) -> Device:
-        """Connect a device or channel; the connection lasts until `close`."""
+        """Connect a device or channel; the connection lasts until `close`, or the next of the same."""
         self.stop.check()
+        if publisher in self._devices:
+            self._devices.pop(publisher).close()
         device = Device(self.hub.mqtt, self.plant.credentials(publisher, now()))
         self._devices[publisher] = device
         return device

@@ -12,7 +12,19 @@ from typing import Any
 from enos_ingest.protocol.credentials import Credentials, make_credentials
 from enos_ingest.protocol.identity import Channel, DeviceId, Publisher
 
-__all__ = ["BATTERY", "DIRECT", "GATEWAY", "INVERTER", "OFFLINE", "OPERATOR", "UNKNOWN", "Plant", "measure", "now"]
+__all__ = [
+    "BATTERY",
+    "DIRECT",
+    "GATEWAY",
+    "INVERTER",
+    "OFFLINE",
+    "OPERATOR",
+    "SPARE",
+    "UNKNOWN",
+    "Plant",
+    "measure",
+    "now",
+]
 
 GATEWAY = DeviceId("GwQ7Lm2A", "gw-1")
 INVERTER = DeviceId("InvK3x9P", "inv-1")
@@ -23,12 +35,14 @@ OFFLINE = DeviceId("InvK3x9P", "inv-2")
 """A third one, which the gateway never logs in."""
 DIRECT = DeviceId("InvK3x9P", "inv-9")
 """An inverter with a connection of its own."""
+SPARE = DeviceId("InvK3x9P", "inv-5")
+"""Another one, which nobody simulates: a person is that inverter."""
 UNKNOWN = DeviceId("InvK3x9P", "inv-77")
 """A device that is not declared."""
 OPERATOR = "olivia"
 
 _MODELS = {"GwQ7Lm2A": "gateway", "InvK3x9P": "inverter", "BatR8t4Z": "battery_rack"}
-_DEVICES = (GATEWAY, INVERTER, OFFLINE, BATTERY, DIRECT)
+_DEVICES = (GATEWAY, INVERTER, OFFLINE, BATTERY, DIRECT, SPARE)
 _SUB_DEVICES = (INVERTER, OFFLINE, BATTERY)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from enos_ingest.testing.hub import Hub
 from tests.process import COMMAND, PATIENCE, environment
 
-__all__ = ["Watcher", "command_options", "publish", "watching"]
+__all__ = ["Watcher", "ask", "command_options", "publish", "watching"]
 
 
 def publish(hub: Hub, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -27,6 +27,20 @@ def publish(hub: Hub, *arguments: str, stdin: bytes | None = None) -> subprocess
         timeout=PATIENCE,
         check=False,
     )
+
+
+def ask(hub: Hub, *arguments: str) -> bytes:
+    """Run mosquitto_rr, of the same package, against a hub: a request whose reply it waits for and prints."""
+    topic = arguments[arguments.index("-t") + 1]
+    done = subprocess.run(
+        # It would speak MQTT 5.
+        ["mosquitto_rr", "-V", "311", "-h", hub.host, "-p", str(hub.port), *arguments, "-e", f"{topic}_reply"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    return done.stdout
 
 
 def command_options(hub: Hub, device: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from enos_ingest.testing.hub import Hub
-from tests.clients.mosquitto import command_options, publish, watching
+from tests.clients.mosquitto import ask, command_options, publish, watching
 from tests.clients.world import GATEWAY, INVERTER, OPERATORS, REGISTRY, SUB_1
 
 pytestmark = pytest.mark.needs("mosquitto_pub", "mosquitto_sub")
@@ -95,17 +95,36 @@ def test_the_printed_credentials_make_a_device(hub: Hub) -> None:
     assert [entry.code for entry in hub.quarantine()] == [1212]
 
 
+@pytest.mark.parametrize("qos", ["0", "1", "2"])
+def test_an_operator_watches_what_a_device_sends_and_is_answered(hub: Hub, qos: str) -> None:
+    """Request and reply, each once, with every QoS; with QoS 0 the device does not even wait for its reply."""
+    requests = [request(1, points(21.5)), request(2, points("warm", 2)), request(3, points(22, 3))]
+    device = command_options(hub, INVERTER)
+    with watching(hub, *ALICE, "-t", "/sys/#") as watcher:
+        for each in requests:
+            done = publish(hub, *device, "-q", qos, "-t", RESUME, "-m", each)
+            assert (done.returncode, done.stderr) == (0, b"")
+        seen = watcher.wait_for(2 * len(requests))
+        assert [payload for topic, payload in seen if topic == RESUME] == requests
+        replies = [json.loads(payload) for topic, payload in seen if topic == f"{RESUME}_reply"]
+        assert [(reply["id"], reply["code"]) for reply in replies] == [("1", 200), ("2", 1204), ("3", 200)]
+    assert len(watcher.messages) == len(seen), "a message was shown twice"
+    assert [point.value for point in hub.points(INVERTER)] == [21.5, 22]
+
+
 def test_the_device_sees_its_own_reply(hub: Hub) -> None:
-    """A device in two terminals, with credentials printed for each, gets its reply, and nobody else's."""
-    first, second = command_options(hub, INVERTER), command_options(hub, INVERTER)
-    assert first[1] != second[1], "with the same client id the second would end the first"
-    with watching(hub, *first, "-t", f"{RESUME}_reply", "-q", "1") as watcher:
-        channel = command_options(hub, "Sb7PkXyZ/%channel%")
-        items = [{"deviceKey": "inv-1", **points(1)}]
-        publish(hub, *channel, "-q", "1", "-t", INTEGRATION, "-m", request(1, items, INTEGRATION))
-        publish(hub, *second, "-q", "1", "-t", RESUME, "-m", request(2, points(2, 2)))
-        assert watcher.wait_for_reply("2")["code"] == 200
-        assert [topic for topic, _ in watcher.messages] == [f"{RESUME}_reply"]
+    """mosquitto_rr sends a request and prints what it is answered, and nobody else's replies."""
+    product = INVERTER.partition("/")[0]
+    channel = command_options(hub, f"{product}/%channel%")
+    items = [{"deviceKey": "inv-1", **points(1)}]
+    publish(hub, *channel, "-q", "1", "-t", INTEGRATION, "-m", request(1, items, INTEGRATION))
+    options = command_options(hub, INVERTER)
+    assert json.loads(ask(hub, *options, "-q", "1", "-t", RESUME, "-m", request(2, points(2, 2)))) == {
+        "id": "2",
+        "code": 200,
+        "data": {},
+    }
+    assert json.loads(ask(hub, *options, "-q", "0", "-t", RESUME, "-m", request(3, points("warm"))))["code"] == 1204
     assert len(hub.points(INVERTER)) == 2
 
 

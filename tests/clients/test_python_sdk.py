@@ -26,8 +26,11 @@ from enos.message.upstream.resume.MeasurepointResumeRequest import MeasurepointR
 from enos.message.upstream.status.SubDeviceLoginRequest import SubDeviceLoginRequest
 from enos.message.upstream.status.SubDeviceLogoutRequest import SubDeviceLogoutRequest
 
+from enos_ingest.endpoint.packets import Subscribe
 from enos_ingest.testing.hub import Hub
+from tests.clients.proxy import Proxy, proxy
 from tests.clients.world import BROKEN, GATEWAY, INVERTER, REGISTRY, SECRETS, SUB_1, SUB_2
+from tests.process import PATIENCE, eventually
 
 # The SDK asks paho for callbacks of its first version; nothing else may warn.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback API version 1 is deprecated:DeprecationWarning")
@@ -46,16 +49,21 @@ def hub(enos_hub: Callable[..., Hub]) -> Hub:
 
 @pytest.fixture
 def connect(hub: Hub) -> Iterator[Connect]:
-    """Connect the SDK as a device, in its blocking way with `wait`.
+    """Connect the SDK as a device, in its blocking way with `wait`, through a proxy with `via`.
 
     Every client is closed at the end, and no thread of any is left.
     """
     clients: list[Any] = []
 
     def start(
-        device: str = GATEWAY, secret: str | None = None, sign_method: str | None = None, *, wait: bool = False
+        device: str = GATEWAY,
+        secret: str | None = None,
+        sign_method: str | None = None,
+        *,
+        wait: bool = False,
+        via: Hub | Proxy = hub,
     ) -> Any:
-        url, (product_key, _, device_key) = f"tcp://{hub.host}:{hub.port}", device.partition("/")
+        url, (product_key, _, device_key) = f"tcp://{via.host}:{via.port}", device.partition("/")
         if device_key == "%channel%":
             login = MessageIntegrationLogin(url, product_key, secret or SECRETS[product_key])
         else:
@@ -72,7 +80,7 @@ def connect(hub: Hub) -> Iterator[Connect]:
             callback, connected = IConnectCallback(), threading.Event()
             callback.on_connect = connected.set
             client.connect(callback)
-            assert connected.wait(10)
+            assert connected.wait(PATIENCE)
         return client
 
     yield start
@@ -235,6 +243,27 @@ def test_a_channel_posts_for_the_devices_of_its_product(hub: Hub, connect: Conne
     wrong = IntMeaturepointPostRequest.builder().add_meaturepoint("inv-1", 9, {"temp": "warm"})
     assert client.publish(wrong.build()).get_code() == 1204
     assert stored(hub, INVERTER) == [("temp", 1, 3)]
+
+
+def test_replies_come_after_the_network_was_cut(hub: Hub, connect: Connect) -> None:
+    """The SDK connects again by itself and subscribes to nothing anew: it is answered all the same.
+
+    It also logs its sub-devices in again, for which it needs the answers.
+    """
+    with proxy((hub.host, hub.port)) as network:
+        client = connect(via=network)
+        assert client.publish(login(SUB_1)).is_success()
+        assert client.publish(resume(None, {"GW.CPULoad": 1}, 1)).get_code() == 200
+        assert client.publish(resume(SUB_1, {"temp": 1}, 1)).get_code() == 200
+        network.cut()
+        eventually(lambda: len(network.sent) == 2 and client.is_connected())
+        assert client.publish(resume(None, {"GW.CPULoad": 2}, 2)).get_code() == 200
+        eventually(lambda: client.publish(resume(SUB_1, {"temp": 2}, 2)).get_code() == 200)
+        before, after = ([packet for packet in sent if isinstance(packet, Subscribe)] for sent in network.sent)
+        assert before
+        assert after == []
+    assert stored(hub, GATEWAY) == [("GW.CPULoad", 1, 1), ("GW.CPULoad", 2, 2)]
+    assert stored(hub, SUB_1) == [("temp", 1, 1), ("temp", 2, 2)]
 
 
 @pytest.mark.parametrize("method", [SignUtil.SHA256, SignUtil.SHA1, SignUtil.MD5])

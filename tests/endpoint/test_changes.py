@@ -55,6 +55,19 @@ def test_who_is_no_longer_welcome_is_disconnected(enos_hub: HubFactory) -> None:
         client.socket.close()
 
 
+def test_devices_that_must_use_tls_from_now_on_are_disconnected(enos_hub: HubFactory) -> None:
+    """And refused on the plain port; those of other products stay."""
+    hub = enos_hub(registry=REGISTRY, models=MODELS)
+    hub.apply({"products": [{"key": "Q", "model": "m", "secret": "QSecret"}]})
+    eventually(lambda: hub.directory.products["Q"].secret)
+    with connected(hub, "P/alone") as device, connected(hub, "Q/%channel%") as channel:
+        hub.apply({"products": [{"key": "P", "secret": "PSecret", "model": "m", "require_tls": True}]})
+        assert device.rest() == []
+        channel.ping()
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(hub.credentials("P/alone"))) == 5
+
+
 def test_what_a_gateway_may_do_follows_its_topology(enos_hub: HubFactory) -> None:
     """Without connecting again."""
     hub = enos_hub(registry=REGISTRY, models=MODELS)

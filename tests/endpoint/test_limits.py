@@ -187,6 +187,57 @@ def test_subscriptions_over_the_limit_are_refused(enos_hub: HubFactory) -> None:
         assert client.subscribe(*filters[2:]) == [0, 0, 0]
 
 
+def test_a_packet_with_more_filters_than_may_be_held_closes(enos_hub: HubFactory) -> None:
+    """Of subscriptions as of their ends: each would be looked at."""
+    hub = start(enos_hub, subscriptions=3)
+    filters = [f"/{number}" for number in range(1001)]
+    for packet in (subscribe_packet(*filters), unsubscribe_packet(*filters)):
+        with connected(hub) as client:
+            client.send(packet)
+            assert client.rest() == []
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_message_on_a_very_long_topic_is_acknowledged_and_no_more(enos_hub: HubFactory, qos: int) -> None:
+    """In its turn: what is kept of topics is kept for many, and no topic of the protocol is so long."""
+    hub = start(enos_hub)
+    topic = resume_topic("alone")
+    with connected(hub) as client:
+        client.send(
+            encode_publish(topic, resume(1), qos=1, packet_id=1),
+            encode_publish("/sys/P/alone/" + "x" * 60_000, b"{}", qos=qos, packet_id=qos and 2),
+            encode_publish(topic, resume(1, time=2), qos=1, packet_id=3),
+        )
+        kinds = [PacketType.PUBLISH, PacketType.PUBACK]
+        kinds += [[], [PacketType.PUBACK], [PacketType.PUBREC]][qos]
+        for kind in [*kinds, PacketType.PUBLISH, PacketType.PUBACK]:
+            client.expect(kind)
+        client.ping()
+    assert metric(hub, "enos_ingest_publishes_denied_total") == 1
+    assert hub.quarantine() == []
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [PINGREQ, subscribe_packet("#"), unsubscribe_packet("/sys/P/alone/x")],
+    ids=["ping", "subscribe", "unsubscribe"],
+)
+def test_a_flood_of_small_packets_leaves_others_their_turn(enos_hub: HubFactory, flood: bytes) -> None:
+    """The hub reads some packets of a client, then those of others."""
+    hub = start(enos_hub)
+    seen: list[int] = []
+    with connected(hub) as client, connected(hub, "P/other") as other:
+        client.send(flood * 20_000)
+        first = client.receive()
+        assert first is not None
+        other.ping()
+        while len(seen) < 19_999:
+            packet = client.receive()
+            assert packet is not None
+            seen.append(packet.first_byte)
+    assert set(seen) == {first.first_byte}
+
+
 def test_refused_filters_take_no_room(enos_hub: HubFactory) -> None:
     """Only what is held counts."""
     hub = start(enos_hub, subscriptions=2)

@@ -57,6 +57,7 @@ def test_what_is_mirrored_is_judged_once(hub: Hub) -> None:
 
 def test_while_nobody_watches_nothing_is_copied(hub: Hub) -> None:
     """The end of a subscription, and the end of a watcher, count at once."""
+
     def watched() -> bool:
         return inside.listener(hub).sessions.mirror.watched
 

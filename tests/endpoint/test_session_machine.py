@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import re
 import socket
 import sqlite3
-import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Self, TypeAlias
 
 from hypothesis import HealthCheck, settings
@@ -29,7 +28,15 @@ from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.testing.hub import run_hub
 from tests.endpoint import inside
 from tests.endpoint.ledger import Ledger
-from tests.endpoint.raw import DISCONNECT, PINGREQ, RawClient, connect_packet, subscribe_packet, unsubscribe_packet
+from tests.endpoint.raw import (
+    DISCONNECT,
+    PINGREQ,
+    Packet,
+    RawClient,
+    connect_packet,
+    subscribe_packet,
+    unsubscribe_packet,
+)
 from tests.endpoint.session_model import FILTERS, Report, Sent, SessionModel
 from tests.endpoint.site import MODELS, REGISTRY, resume, resume_topic
 from tests.endpoint.waiting import eventually
@@ -127,7 +134,7 @@ class Site:
             client.publish(resume_topic("alone"), resume(1, time=0))
         self.lock.execute("BEGIN IMMEDIATE")
         self.lock.execute("ROLLBACK")
-        assert len(list(self.reader.points("P", "alone"))) == 1
+        eventually(lambda: list(self.reader.points("P", "alone")))
         eventually(lambda: inside.accepted(self.hub) == 0)
 
     def last_rejected(self) -> int:
@@ -170,7 +177,7 @@ class Draft(NamedTuple):
 class Again(NamedTuple):
     """What was sent before, on this connection or an earlier one, counted from the last: same id, same time, DUP."""
 
-    index: int
+    back: int
 
 
 class Release(NamedTuple):
@@ -318,7 +325,7 @@ class SessionMachine(RuleBasedStateMachine):
         wire = Wire(self.hub, buffer=LITTLE if has_little_room else 0)
         wire.queue(connect_packet(self.site.credentials))
         wire.push()
-        answer = []
+        answer: list[Packet] = []
         while not answer and not wire.is_closed:
             wire.wait()
             answer = wire.packets()
@@ -333,7 +340,7 @@ class SessionMachine(RuleBasedStateMachine):
             wire.close()
             return
         assert not is_failing, "let in while the store cannot commit"
-        for older in (*self.leaving, *([self.link] if self.link else [])):
+        for older in self._links():
             older.receive_until(lambda: False)
             self._end(older)
         self.leaving.clear()
@@ -359,6 +366,12 @@ class SessionMachine(RuleBasedStateMachine):
     def repeat(self, actions: list[Action], slices: list[int], kept: int) -> None:
         """Reports that were sent before, among all that can be sent."""
         self._send(actions, slices, kept)
+
+    @rule(count=st.integers(5, 40), slices=SLICES)
+    def neglect(self, count: int, slices: list[int]) -> None:
+        """Long replies are asked for, and not read: the hub may cut the connection."""
+        self.is_reading = False
+        self._send([Draft("good", 1, 1, 0, 800)] * count, slices, 0)
 
     @rule(is_reading=st.booleans())
     def read(self, is_reading: bool) -> None:
@@ -403,7 +416,7 @@ class SessionMachine(RuleBasedStateMachine):
     def store_up(self) -> None:
         """It is let go. Nothing was answered meanwhile; now those that left are let go, too."""
         inside.run_inside(self.hub, lambda: None)
-        for link in (*self.leaving, *([self.link] if self.link else [])):
+        for link in self._links():
             link.receive()
             link.model.only_before = None
         self.site.lock.execute("ROLLBACK")
@@ -412,9 +425,9 @@ class SessionMachine(RuleBasedStateMachine):
         self._see_them_off()
 
     @precondition(lambda self: not self.is_down)
-    @rule()
-    def settle(self) -> None:
-        """Everything that was sent has its answer, and the database is what it must be."""
+    @rule(is_released=st.booleans())
+    def settle(self, is_released: bool) -> None:
+        """Everything that was sent has its answer, and the database is what it must be; PUBREL follows, or not."""
         link = self.link
         if link is not None:
             # The first makes sure that all was read, the second that all was answered.
@@ -428,6 +441,8 @@ class SessionMachine(RuleBasedStateMachine):
             else:
                 link.model.pass_over()
         self._compare()
+        if self.link is not None and is_released:
+            self._send([Release(is_unasked=False)], [], 0)
 
     # What always holds.
 
@@ -459,23 +474,35 @@ class SessionMachine(RuleBasedStateMachine):
         assert held.buffered <= (READ_BYTES if held.is_paused else 0) + PACKET_BYTES, held
 
     def teardown(self) -> None:
-        """Nothing is left of it; after a failure of all there is, so that the next run is not concerned."""
-        # What is no `Exception` is hypothesis's own way to end a run.
+        """Nothing is left of it; after a failure the next run gets another hub."""
         failure = sys.exception()
-        if isinstance(failure, Exception):
-            self.site.lock.rollback()
-            for link in (*self.leaving, *([self.link] if self.link else [])):
-                link.wire.close()
-            self.site.renew(failure)
-            return
+        try:
+            # What is no `Exception` is hypothesis's own way to end a run.
+            if not isinstance(failure, Exception):
+                self._leave_nothing()
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            if isinstance(failure, Exception):
+                self.site.lock.rollback()
+                for link in self._links():
+                    link.wire.close()
+                self.site.renew(failure)
+
+    def _leave_nothing(self) -> None:
         if self.is_down:
             self.store_up()
-        self.settle()
+        self.settle(is_released=False)
         self.cut("disconnect")
         self._compare()
         eventually(lambda: inside.connections(self.hub) == inside.online(self.hub) == 0)
         assert inside.intake(self.hub).in_flight == inside.intake(self.hub).in_flight_bytes == 0
         eventually(lambda: sockets() <= self.site.sockets)
+
+    def _links(self) -> list[Link]:
+        """Those that leave, and that which is there."""
+        return [*self.leaving, *([] if self.link is None else [self.link])]
 
     def _send(self, actions: Sequence[Action], slices: list[int], kept: int) -> None:
         """Send packets in one burst, on a new connection where there is none."""
@@ -497,10 +524,10 @@ class SessionMachine(RuleBasedStateMachine):
         match action:
             case Draft(_, qos, packet_id):
                 self._publish(link, self._report(action), qos, packet_id)
-            case Again(index):
+            case Again(back):
                 known = [sent for sent in self.messages if sent.qos]
                 if known:
-                    sent = known[-index % len(known)]
+                    sent = known[-back % len(known)]
                     self._publish(link, sent.report, sent.qos, sent.packet_id, is_again=True)
             case Release(is_unasked):
                 received = [each for each, sent in link.model.unreleased.items() if sent.acknowledged]
@@ -635,7 +662,7 @@ def test_whatever_one_device_does() -> None:
     before = descriptors()
     with Site() as site:
         try:
-            run_state_machine_as_test(lambda: SessionMachine(site), settings=SETTINGS)  # type: ignore[no-untyped-call]
+            run_state_machine_as_test(lambda: SessionMachine(site), settings=SETTINGS)  # type: ignore[arg-type]
         except Flaky as flaky:
             # The hub has threads, so a failure may not come again; it is one all the same.
             raise (site.failure or flaky) from flaky
@@ -644,13 +671,13 @@ def test_whatever_one_device_does() -> None:
 
 def descriptors() -> int:
     """How many file descriptors this process has open."""
-    return len(os.listdir("/dev/fd"))
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 def sockets() -> int:
     """How many of them are sockets; SQLite keeps a closed file open while another connection has it locked."""
     found = 0
-    for name in os.listdir("/dev/fd"):
-        with contextlib.suppress(OSError):  # the one of the folder itself is gone
-            found += stat.S_ISSOCK(os.fstat(int(name)).st_mode)
+    for descriptor in Path("/dev/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the folder itself is gone
+            found += descriptor.is_socket()
     return found

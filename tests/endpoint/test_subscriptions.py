@@ -75,3 +75,32 @@ def test_any_order_gives_what_the_last_words_say(steps: list[tuple[str, str, int
         granted = [value for value in covering if value is not None]
         expected = max(granted) if granted else (None if covering else 1)
         assert held.qos(TOPIC) == expected
+
+
+def test_what_is_remembered_of_a_filter_is_bounded() -> None:
+    """No filter of the protocol is so long, or has so many levels; MQTT's own bound is 65 535 of both."""
+    held = Subscriptions(2000)
+    for too_long in ("x" * 513, "/".join("x" * 33)):
+        assert not held.add(too_long, 1)
+        held.remove(too_long)
+    assert held.add("x" * 512, 1)
+    assert held.add("/".join("x" * 32), 1)
+    assert len(held) == 2
+
+
+def test_filters_with_wildcards_have_a_bound_of_their_own() -> None:
+    """Each of them is looked at for each new topic; those of the last who were ended are remembered."""
+    held = Subscriptions(2000)
+    granted = [held.add(f"/sys/{number}/+", 1) for number in range(150)]
+    assert granted == [True] * 100 + [False] * 50
+    assert held.add("/sys/0/+", 0)
+    for number in range(200, 350):
+        held.remove(f"/sys/{number}/+")
+    assert [held.qos(f"/sys/{number}/x") for number in (249, 250, 349)] == [1, None, None]
+
+
+def test_topics_that_were_asked_for_are_forgotten() -> None:
+    """When there are too many."""
+    held = Subscriptions(2)
+    held.add("/sys/#", 0)
+    assert [held.qos(f"/sys/{number}") for number in (1, 2, 3, 1)] == [0, 0, 0, 0]

@@ -57,9 +57,10 @@ class Wire:
         return not self._out
 
     def push(self, slices: Iterable[int] = (), keep: int = 0) -> None:
-        """Hand bytes to the kernel as far as it takes them: first slices, which the hub reads one by one, then the rest.
+        """Hand bytes to the kernel, as far as it takes them.
 
         Args:
+            slices: sizes of the first pieces, which the hub reads one by one.
             keep: so many bytes at the end stay here.
         """
         for size in slices:

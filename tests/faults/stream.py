@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import orjson
 
 from enos_ingest.endpoint.packets import PacketType, decode_length, encode_ack, encode_publish
 from enos_ingest.outcome import Point
+from enos_ingest.storage.reader import SqliteReader
 from tests.endpoint.raw import connect_packet
 from tests.faults.load import PRODUCT, SECRET
 from tests.process import PATIENCE, HubProcess, sign_in
 
-__all__ = ["GATEWAYS", "SENDERS", "STREAMERS", "Stream", "Streams", "points_of", "streaming"]
+__all__ = ["GATEWAYS", "SENDERS", "STREAMERS", "Stream", "Streams", "kept", "streaming"]
 
 GATEWAYS = {"gw-1": ("sub-1", "sub-2"), "gw-2": ("sub-3", "sub-4")}
 SENDERS = ("fast-1", "fast-2", *GATEWAYS)
@@ -47,7 +50,7 @@ _WINDOW = 400
 _GATEWAY_WINDOW = 40
 
 
-def points_of(key: str, number: int) -> list[Point]:
+def _points(key: str, number: int) -> list[Point]:
     """What is stored of one message: two points of each entry, so that half a message would show."""
     return [
         Point(PRODUCT, device, name, time, value, quality, "resume")
@@ -229,18 +232,32 @@ class Streams:
             assert self._news.wait_for(condition, PATIENCE), [(each.key, each.acknowledged) for each in self.streams]
 
 
+def kept(database: Path, stream: Stream) -> int:
+    """How many messages of a stream are stored: of all that it sent the first so many, each of them whole."""
+    if not stream.sent:
+        return 0
+    sent = [_points(stream.key, number) for number in range(stream.first, stream.first + stream.sent)]
+    start, end = sent[0][0].time, sent[-1][-1].time
+    with SqliteReader(database) as reader:
+        keys = GATEWAYS.get(stream.key, (stream.key,))
+        found = {point for key in keys for point in reader.points(PRODUCT, key, start=start, end=end)}
+    count = len(found) // len(sent[0])
+    assert found == set(itertools.chain.from_iterable(sent[:count])), stream.key
+    return count
+
+
 @contextlib.contextmanager
-def streaming(hub: HubProcess, first: Callable[[str], int], keys: Iterable[str] = SENDERS) -> Iterator[Streams]:
+def streaming(hub: HubProcess, first: Mapping[str, int]) -> Iterator[Streams]:
     """Devices and gateways stream until the block ends.
 
     Args:
-        first: gives the number of a sender's first message.
+        first: the number of each sender's first message.
     """
     news = threading.Condition(threading.RLock())
     streams = Streams(news, [])
     try:
-        for key in keys:
-            streams.streams.append(Stream(hub, key, first(key), news))
+        for key, number in first.items():
+            streams.streams.append(Stream(hub, key, number, news))
         yield streams
     finally:
         for each in streams.streams:

@@ -10,7 +10,6 @@ import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 import pytest
@@ -18,16 +17,19 @@ import pytest
 from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.outcome import Point
 from enos_ingest.storage.reader import SqliteReader
-from tests.endpoint.raw import RawClient, connect_packet
+from tests.endpoint.raw import RawClient
+from tests.faults.client import device
 from tests.faults.load import DEVICES, PRODUCT, REGISTRY, SECRET, expected_points, load, request
-from tests.faults.stream import GATEWAYS, SENDERS, STREAMERS, Stream, Streams, points_of, streaming
-from tests.process import HubProcess, eventually, running, sign_in, write_config
+from tests.faults.stream import SENDERS, STREAMERS, Streams, kept, streaming
+from tests.process import HubProcess, eventually, running, write_config
 
-MOMENTS = {"early": (1, 50), "held up": (1, 50), "folding": (260, 420)}
-"""After how many acknowledgements of each sender the hub is killed, from and to. A fold begins after 250 of two
-gateways each, and goes on as long as they send."""
+MOMENTS = {"early": (2, 1, 50), "held up": (2, 1, 50), "folding": (1, 260, 420)}
+"""How often the hub is killed, and after how many acknowledgements of each sender, from and to. A fold begins after 250
+of two gateways each, and goes on as long as they send."""
 
 ANSWERS = 300
+
+NOTHING_ON_ITS_WAY = "nothing was on its way when the hub was killed: the test shows nothing"
 
 
 @pytest.fixture
@@ -40,29 +42,17 @@ def database(config: Path) -> Path:
     return config.parent / "data" / "hub.db"
 
 
-def stored(config: Path, device_key: str, start: int | None = None, end: int | None = None) -> set[Point]:
-    """Every point of a device, or those of a time."""
+def stored(config: Path, device_key: str) -> set[Point]:
+    """Every point of a device."""
     with SqliteReader(database(config)) as reader:
-        return set(reader.points(PRODUCT, device_key, start=start, end=end))
-
-
-def kept(config: Path, stream: Stream) -> int:
-    """How many messages of a stream are stored: of all that it sent the first so many, each of them whole."""
-    if not stream.sent:
-        return 0
-    sent = [points_of(stream.key, number) for number in range(stream.first, stream.first + stream.sent)]
-    start, end = sent[0][0].time, sent[-1][-1].time
-    found = set().union(*(stored(config, key, start, end) for key in GATEWAYS.get(stream.key, (stream.key,))))
-    count = len(found) // len(sent[0])
-    assert found == set(itertools.chain.from_iterable(sent[:count]))
-    return count
+        return set(reader.points(PRODUCT, device_key))
 
 
 def acknowledged_is_stored(config: Path, streams: Streams) -> None:
     """What had its PUBACK, PUBREC or 200 is stored, and came in order."""
     assert streams.faults == []
     for each in streams.streams:
-        assert len(each.promised) <= kept(config, each) <= each.sent, each.key
+        assert len(each.promised) <= kept(database(config), each) <= each.sent, each.key
 
 
 @contextlib.contextmanager
@@ -81,20 +71,22 @@ def test_what_was_acknowledged_survives_kill_9(config: Path, moment: str) -> Non
     Devices and gateways send all the while, with QoS 1 and 2, and wait for nothing. Where the disk is held up first,
     an answer that did not wait for the commit would be found out.
     """
-    before = dict.fromkeys(SENDERS, 0)
-    for _ in range(2):
-        count = random.randint(*MOMENTS[moment])  # noqa: S311 - any moment will do
-        with running(config) as hub, streaming(hub, lambda key: before[key] + 1) as senders:
-            senders.wait_until_acknowledged(count)
+    rounds, least, most = MOMENTS[moment]
+    first = dict.fromkeys(SENDERS, 1)
+    for _ in range(rounds):
+        with running(config) as hub, streaming(hub, first) as senders:
+            senders.wait_until_acknowledged(random.randint(least, most))
             with locked(config) if moment == "held up" else contextlib.nullcontext():
                 if moment == "held up":
                     hub.wait_for("the store cannot commit")
                 hub.kill()
             senders.wait_until_ended()
-        assert senders.acknowledged < sum(each.sent for each in senders.streams), "nothing was on its way: shows nothing"
+        assert senders.acknowledged < sum(each.sent for each in senders.streams), (
+            "nothing was on its way: shows nothing"
+        )
         with running(config):
             acknowledged_is_stored(config, senders)
-        before = {each.key: each.first + each.sent - 1 for each in senders.streams}
+        first = {each.key: each.first + each.sent for each in senders.streams}
 
 
 def rows(config: Path) -> int:
@@ -109,7 +101,9 @@ def test_what_was_answered_may_be_sent_again(config: Path) -> None:
         hub.kill()
         devices.wait_until_ended()
     sent = {each.device_key: each.sent for each in devices.reporters}
-    assert sent != {each.device_key: each.answered for each in devices.reporters}, "nothing was on its way: shows nothing"
+    assert sent != {each.device_key: each.answered for each in devices.reporters}, (
+        "nothing was on its way: shows nothing"
+    )
     with running(config) as hub:
         for each in devices.reporters:
             assert each.refused == []
@@ -144,13 +138,6 @@ def test_a_signal_under_load_drains(config: Path, number: signal.Signals) -> Non
             assert expected_points(each.device_key, each.answered) == stored(config, each.device_key)
 
 
-class Address(NamedTuple):
-    """Where a hub serves MQTT."""
-
-    host: str
-    port: int
-
-
 NUMBERS = range(1, 11)
 
 
@@ -158,9 +145,7 @@ NUMBERS = range(1, 11)
 def held_back(hub: HubProcess, lock: contextlib.ExitStack, config: Path) -> Iterator[Mapping[str, RawClient]]:
     """Devices that have sent messages of which none is answered: the database is locked until `lock` is closed."""
     with contextlib.ExitStack() as stack:
-        clients = {key: stack.enter_context(RawClient(Address(*hub.endpoint))) for key in DEVICES}
-        for key, client in clients.items():
-            assert client.connect(connect_packet(sign_in(f"{PRODUCT}/{key}", SECRET))) == 0
+        clients = {key: stack.enter_context(device(hub, f"{PRODUCT}/{key}", SECRET)) for key in DEVICES}
         lock.enter_context(locked(config))
         for key, client in clients.items():
             topic = f"/sys/{PRODUCT}/{key}/thing/measurepoint/resume"
@@ -202,9 +187,7 @@ def test_the_drain_commits_and_answers_what_was_read(config: Path) -> None:
         answered = 0
         for key, client in devices.items():
             packets = client.rest()
-            replies = [
-                orjson.loads(packet.publish.payload) for packet in packets if packet.kind is PacketType.PUBLISH
-            ]
+            replies = [orjson.loads(packet.publish.payload) for packet in packets if packet.kind is PacketType.PUBLISH]
             numbers = [int(reply["id"]) for reply in replies if reply["code"] == 200]
             acknowledged = [int.from_bytes(packet.body) for packet in packets if packet.kind is PacketType.PUBACK]
             assert numbers == acknowledged == list(NUMBERS[: len(numbers)])

@@ -22,7 +22,7 @@ from enos_ingest.errors import StorageError, StoreClosedError
 from enos_ingest.storage import database, sqlite, writer
 from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.writer import SqliteWriter
-from tests.storage.samples import open_writer, point, record, stored
+from tests.storage.samples import commit, open_writer, point, record, stored
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -56,7 +56,7 @@ def path(tmp_path: Path) -> Path:
 
     async def run() -> None:
         async with open_writer(database_path) as opened:
-            await opened.commit(record(point(0, time=0)))
+            await commit(opened, record(point(0, time=0)))
 
     asyncio.run(run())
     return database_path
@@ -82,7 +82,7 @@ def test_a_lock_is_said_and_waited_for(path: Path) -> None:
         states = States()
         async with open_writer(path, on_state=states) as opened:
             with locked(path):
-                futures = [opened.commit(record(point(number, time=number))) for number in range(1, 50)]
+                futures = [commit(opened, record(point(number, time=number))) for number in range(1, 50)]
                 for number, future in enumerate(futures):
                     future.add_done_callback(partial(note, number))
                 failure = await states.next()
@@ -112,10 +112,10 @@ def test_close_gives_up_after_a_last_try(path: Path, monkeypatch: pytest.MonkeyP
         states = States()
         opened = SqliteWriter(path, on_state=states)
         with locked(path):
-            first = opened.commit(record(point(1, time=1)))
+            first = commit(opened, record(point(1, time=1)))
             await states.next()
             tries = opened.stats().failed_commits
-            rest = [opened.commit(record(point(number, time=number))) for number in range(2, 3000)]
+            rest = [commit(opened, record(point(number, time=number))) for number in range(2, 3000)]
             async with asyncio.timeout(PATIENCE):
                 await opened.close()
             assert opened.stats().failed_commits == tries + 1
@@ -137,7 +137,7 @@ def test_close_commits_when_the_last_try_succeeds(path: Path, monkeypatch: pytes
         states = States()
         opened = SqliteWriter(path, on_state=states)
         with locked(path):
-            futures = [opened.commit(record(point(number, time=number))) for number in range(1, 10)]
+            futures = [commit(opened, record(point(number, time=number))) for number in range(1, 10)]
             await states.next()
         async with asyncio.timeout(PATIENCE):
             await opened.close()
@@ -214,11 +214,11 @@ def test_a_database_that_may_not_grow(tmp_path: Path) -> None:
 async def fill_and_free(path: Path, shorten: Callable[[SqliteWriter, Path], Callable[[], object]]) -> None:
     states = States()
     async with open_writer(path, on_state=states) as opened:
-        await opened.commit(record(point(0, time=0)))
+        await commit(opened, record(point(0, time=0)))
         free = shorten(opened, path.parent)
         # One that can never be stored is found out among others only while the disk takes the others.
-        bad = opened.commit(record(point(time=2**63)))
-        futures = [opened.commit(record(point("x" * 10_000, time=number))) for number in range(1, 20)]
+        bad = commit(opened, record(point(time=2**63)))
+        futures = [commit(opened, record(point("x" * 10_000, time=number))) for number in range(1, 20)]
         failure = await states.next()
         assert failure == f"database or disk is full: free space on the disk that holds {path}"
         assert not any(future.done() for future in futures)
@@ -248,17 +248,17 @@ IO_ERROR = """
 import asyncio, resource, sys
 from pathlib import Path
 from tests.faults.test_storage_faults import States
-from tests.storage.samples import open_writer, point, record
+from tests.storage.samples import commit, open_writer, point, record
 
 async def main():
     path, states = Path(sys.argv[1]), States()
     async with open_writer(path, on_state=states) as opened:
-        await opened.commit(record(point(1, time=1)))
+        await commit(opened, record(point(1, time=1)))
         size = Path(f"{path}-wal").stat().st_size
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         # The kernel refuses to write beyond; Python ignores the signal that comes with it.
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-        future = opened.commit(record(point(2, time=2)))
+        future = commit(opened, record(point(2, time=2)))
         print(await states.next())
         print(future.done())
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -361,7 +361,7 @@ def test_a_file_that_was_moved_is_missed(path: Path, monkeypatch: pytest.MonkeyP
         states = States()
         async with open_writer(path, on_state=states) as opened:
             shutil.move(path, away)
-            future = opened.commit(record(point(1, time=1)))
+            future = commit(opened, record(point(1, time=1)))
             failure = await states.next()
             assert failure is not None
             assert failure.startswith(f"database {path} or its -wal file was moved, deleted or replaced while in use: ")
@@ -382,9 +382,9 @@ def test_a_log_that_was_deleted_is_missed(path: Path, monkeypatch: pytest.Monkey
     async def run() -> None:
         states = States()
         opened = SqliteWriter(path, on_state=states)
-        await opened.commit(record(point(1, time=1)))
+        await commit(opened, record(point(1, time=1)))
         log.unlink()
-        future = opened.commit(record(point(2, time=2)))
+        future = commit(opened, record(point(2, time=2)))
         assert "-wal file was moved, deleted or replaced" in str(await states.next())
         await opened.close()
         assert isinstance(future.exception(), StoreClosedError)

@@ -22,7 +22,7 @@ from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.outcome import Point
 from enos_ingest.storage.reader import SqliteReader
 from tests.endpoint.raw import RawClient, connect_packet
-from tests.faults.address import Address
+from tests.faults.client import device, raw_client
 from tests.faults.load import DEVICES, PRODUCT, REGISTRY, SECRET
 from tests.faults.test_storage_faults import NOBODY, fill, small_disk
 from tests.process import PATIENCE, HubProcess, eventually, running, sign_in, write_config
@@ -96,16 +96,15 @@ def sees_no_answer_until_it_is_over(folder: Path, fault: Fault, sentence: str) -
     """A device reports before, during and after a fault, and is answered before and after."""
     config = write_config(folder, REGISTRY)
     path = folder / "data" / "hub.db"
-    with running(config) as hub, RawClient(Address(*hub.endpoint)) as device:
-        assert device.connect(connect_packet(sign_in(DEVICE, SECRET))) == 0
-        device.send(report(1))
-        assert is_answered(device, 1)
+    with running(config) as hub, device(hub, DEVICE, SECRET) as client:
+        client.send(report(1))
+        assert is_answered(client, 1)
         with fault(hub, path):
             seen = len(hub.lines)
-            device.send(report(2))
+            client.send(report(2))
             line = hub.wait_for("the store cannot commit", level="error", after=seen)
             assert line["reason"] == sentence.format(path=path)
-            device.send(report(3))
+            client.send(report(3))
             failed = value(hub, "enos_ingest_commits_failed_total")
             eventually(lambda: value(hub, "enos_ingest_commits_failed_total") >= failed + 2)
             assert value(hub, "enos_ingest_in_flight") == 1, "it must not read on"
@@ -113,17 +112,16 @@ def sees_no_answer_until_it_is_over(folder: Path, fault: Fault, sentence: str) -
             status, body = hub.get("/readyz")
             assert (status, orjson.loads(body)) == (503, {"ready": False, "reasons": [line["reason"]]})
             assert hub.get("/healthz")[0] == 200
-            with RawClient(Address(*hub.endpoint)) as newcomer:
+            with raw_client(hub) as newcomer:
                 assert newcomer.connect(connect_packet(sign_in(OTHER, SECRET))) == 3
                 assert newcomer.rest() == []
-            assert device.receives_nothing()
+            assert client.receives_nothing()
         hub.wait_for("the store commits again", level="info", after=seen)
-        device.send(report(4))
+        client.send(report(4))
         for number in (2, 3, 4):
-            assert is_answered(device, number)
+            assert is_answered(client, number)
         assert hub.get("/readyz")[0] == 200
-        with RawClient(Address(*hub.endpoint)) as newcomer:
-            assert newcomer.connect(connect_packet(sign_in(OTHER, SECRET))) == 0
+        device(hub, OTHER, SECRET).socket.close()
         said = [each for each in hub.lines if each["event"].startswith("the store cannot commit")]
         assert len(said) == 1, "a fault that lasts is said once"
     with SqliteReader(path) as reader:
@@ -138,14 +136,14 @@ def report(number: int) -> bytes:
     return encode_publish(REQUEST, orjson.dumps(message), qos=1, packet_id=number)
 
 
-def is_answered(device: RawClient, number: int) -> bool:
+def is_answered(client: RawClient, number: int) -> bool:
     """Whether what comes next is code 200 to a report, then its PUBACK."""
-    reply = device.message()
+    reply = client.message()
     assert (reply.topic, orjson.loads(reply.payload)) == (
         f"{REQUEST}_reply",
         {"id": str(number), "code": 200, "data": {}},
     )
-    return device.expect(PacketType.PUBACK).body == number.to_bytes(2)
+    return client.expect(PacketType.PUBACK).body == number.to_bytes(2)
 
 
 def value(hub: HubProcess, name: str) -> float:

@@ -15,6 +15,9 @@ from enos_ingest.storage.writer import SqliteWriter
 
 PRODUCT, DEVICE = "EbxGvUrE", "gw-1"
 
+PATIENCE = 60
+"""Seconds after which a test that waits for something is given up."""
+
 
 def point(
     value: Any = 1, *, name: str = "temp", time: int = 1, quality: int | None = None, origin: str = "post"
@@ -65,6 +68,13 @@ def commit(writer: SqliteWriter, record: Record) -> asyncio.Future[None]:
 
     writer.commit(record, done)
     return future
+
+
+async def folded(writer: SqliteWriter) -> None:
+    """Wait until everything is in its place; nobody tells."""
+    async with asyncio.timeout(PATIENCE):
+        while writer.stats().unfolded_points:
+            await asyncio.sleep(0.01)
 
 
 def stored(path: Path) -> list[Point]:
