@@ -8,6 +8,7 @@ which a subscription arriving meanwhile breaks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -68,9 +69,10 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]
 
     Args:
         directory: gives the registry as it is now.
+        unacknowledged: messages of QoS 1 or 2 that one client may leave unacknowledged; it misses what comes then.
     """
 
-    def __init__(self, directory: Callable[[], Directory]) -> None:
+    def __init__(self, directory: Callable[[], Directory], *, unacknowledged: int) -> None:
         config = {
             "listeners": {_LISTENER: {"type": "external", "bind": ""}},
             # Whoever reaches amqtt has been authenticated by the endpoint, so amqtt lets everyone in. None of its
@@ -78,7 +80,9 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]
             "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
         }
         super().__init__(BrokerConfig.from_dict(config))
+        logging.getLogger("amqtt.broker").addFilter(_is_no_timeout)
         self._directory = directory
+        self._unacknowledged = unacknowledged
         self._clients: dict[str, BrokerClient] = {}
 
     async def serve(self, client: BrokerClient, reader: ReaderAdapter, writer: WriterAdapter) -> None:
@@ -184,8 +188,15 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]
             case Action.SUBSCRIBE:
                 return self._take(topic, session, client)
             case Action.RECEIVE:
-                if not may_receive(client.identity, topic, self._directory()):
+                # Of what is not acknowledged amqtt has a task for each, and keeps them for seconds.
+                behind = len(session.inflight_out) >= self._unacknowledged
+                if behind or not may_receive(client.identity, topic, self._directory()):
                     return False
                 client.receive()
                 return True
         return False  # no other question is known
+
+
+def _is_no_timeout(record: logging.LogRecord) -> bool:
+    """Keep out of the log what a client's missing acknowledgement is to amqtt: an error with a traceback for each."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], TimeoutError)

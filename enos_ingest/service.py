@@ -164,15 +164,14 @@ class Service:
 
     async def _start_mqtt(self) -> None:
         """The embedded broker, and its subscriber on a loopback port of its own, before anyone else can connect."""
-        self._broker = EmbeddedBroker(self.directory)
+        self._broker = EmbeddedBroker(self.directory, unacknowledged=self.settings.limits.unacknowledged)
         await self._broker.start()
         self._parts.push_async_callback(self._broker.shutdown)
         authenticator = Authenticator(self.directory, anonymous=self.settings.security.anonymous)
         limits = ConnectionLimits.from_settings(self.settings.limits)
         mirror = Mirror(self._metrics.mirror_dropped)
-        shared = (authenticator, self.directory)
-        sessions = Sessions(*shared, self._presence, self._intake, mirror, self._metrics, limits)
-        relays = Relays(self._broker, *shared, self._intake, mirror, self._metrics, limits)
+        sessions = Sessions(authenticator, self.directory, self._presence, self._intake, mirror, self._metrics, limits)
+        relays = Relays(self._broker, authenticator, self.directory, self._intake, mirror, self._metrics, limits)
         self._listener = MqttListener(authenticator, sessions, relays, self._intake, self._metrics, limits)
         self._parts.push_async_callback(self._listener.close)
         inside = await self._listener.listen(Bind("127.0.0.1", 0), inside=True)
@@ -292,6 +291,8 @@ class Service:
             reasons.append(failure)
         if self._state == "draining":
             reasons.append("the hub is draining")
+        if self._writer.stats().fold_failure is not None:
+            reasons.append(f"points cannot be folded: {self._writer.stats().fold_failure}")
         if not self._subscriber.is_ready:
             reasons.append("the subscriber is not connected to the embedded broker")
         return reasons

@@ -11,6 +11,7 @@ PACKAGES: Mapping[str, str] = {
     "bash": "bash",
     "mosquitto": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
+    "mosquitto_rr": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
 }
 """The Debian package that each program comes with; a test may need no other."""

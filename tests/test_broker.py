@@ -151,7 +151,7 @@ class OpenBroker(EmbeddedBroker):
     """The broker, never started, with a client and what it keeps to itself in reach."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(Directory)
+        super().__init__(Directory, unacknowledged=1000)
         self.session = Session()
         self.session.client_id = client.client_id
         self.client = client

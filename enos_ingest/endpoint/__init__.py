@@ -1,9 +1,14 @@
-"""The one listener for MQTT: it frames, authenticates and limits, then relays to the embedded broker.
+"""The one listener for MQTT: it frames, limits and authenticates; devices get a session, operators the embedded broker.
 
-packets         MQTT 3.1.1 packets from bytes and to bytes, as far as the endpoint looks into them (pure)
+listener        accepts, reads CONNECT, hands clients on, drains
+admission       how many connections, in all and from one address, and how fast (pure)
 authentication  who is behind a CONNECT
-relay           one client's connection to the broker: what passes, what is answered here
-adapters        a relay as amqtt sees it
-limits          bounds on connections, and what is counted about them
-listener        accepting, take-over, drain
+connection      one socket: packets in, bytes out, deadlines, the end
+decoder         packets from bytes in any slicing (pure)
+packets         MQTT 3.1.1 packets, from their bodies and to bytes (pure)
+session         one device; subscriptions: where its replies go (pure); sessions: all of them
+relay           one operator's connection to amqtt; adapters: as amqtt sees it; relays: all of them
+mirror          copies of device traffic for operators (pure)
+limits          bounds, and what is counted
+tls             the certificate; tls_transport: TLS between a socket and a connection
 """

@@ -38,7 +38,7 @@ _ACKNOWLEDGE_SECONDS = 10.0
 
 _IN_ORDER = frozenset({PacketType.PUBLISH, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE})
 """What waits for the acknowledgement of a subscription, or of its end, before it: amqtt keeps the three in queues of
-their own, where they would lose their order, and the Python SDK publishes without waiting for SUBACK. All else passes:
+their own, where they would lose their order, and a client may publish without waiting for SUBACK. All else passes:
 amqtt may need the client's acknowledgements first."""
 
 _AHEAD = 64
@@ -174,6 +174,7 @@ class Relay:
         self._acknowledged = asyncio.Event()
         self._acknowledged.set()
         self._told_of_filters = False
+        self._told_of_denial = False
         self.inbound = Inbound(self.next_packet, self.close)
         self.outbound = Outbound(self._send, self.peer, self.close)
 
@@ -336,7 +337,7 @@ class Relay:
         if publish.qos == 2 and (publish.packet_id in self._unreleased or publish.packet_id in self._released_here):
             self.write(encode_ack(PacketType.PUBREC, publish.packet_id))  # sent again, taken already
             return b""
-        # Until there is room this connection is not read on: TCP pushes back, and the device keeps its data. Nor do
+        # Until there is room this connection is not read on: TCP pushes back, and the client keeps its data. Nor do
         # we see it end then; a client whose pings stay without answer for that long has gone.
         async with asyncio.timeout(self._silence):
             while self.published - self.taken >= _AHEAD and not self.closing:
@@ -346,7 +347,7 @@ class Relay:
         if self.closing:
             raise ClosedByPeerError
         if not takes_more:
-            # Not acknowledged, so the device keeps it. Reading goes on: behind it come the acknowledgements of
+            # Not acknowledged, so the client keeps it. Reading goes on: behind it come the acknowledgements of
             # replies, which amqtt waits for, and unread bytes would make the end of the connection a reset.
             return b""
         if not may_publish(self.identity, publish.topic, self._host.directory()):
@@ -379,7 +380,9 @@ class Relay:
     def _deny(self, publish: Publish) -> None:
         """Drop a publish that is not allowed, and acknowledge it: sending again is no use."""
         self._host.denied()
-        log.info("publish not allowed", client=str(self.identity), topic=publish.topic)
+        if not self._told_of_denial:
+            self._told_of_denial = True  # one line, whatever else it tries
+            log.info("publish not allowed", client=str(self.identity), topic=publish.topic)
         if publish.qos == 2:
             if len(self._released_here) >= _CLIENT_QOS2:
                 raise MalformedPacketError(f"more than {_CLIENT_QOS2} messages of QoS 2 without PUBREL")

@@ -238,4 +238,7 @@ class _Live(Collector):
         yield GaugeMetricFamily(
             "enos_ingest_unfolded_points", "Points stored that wait in the inbox for the fold.", stats.unfolded_points
         )
+        yield GaugeMetricFamily(
+            "enos_ingest_fold_up", "1 while the inbox can be folded, else 0.", 1 if stats.fold_failure is None else 0
+        )
         yield CounterMetricFamily("enos_ingest_folds", "Folds of the inbox into their places.", stats.folds)

@@ -140,13 +140,17 @@ class Fold:
             sqlite3.Error, StorageError, MemoryError: the database cannot be written now; the same may be tried again.
         """
         self._sync()
-        while self.points and (self.points + points > MOST_POINTS or self._size > MOST_SIZE):
-            if self._sorting and not self._steps:
-                self._collect(wait=True)
-            if self._steps:
-                self._put(1)
-            elif not self._sorting:
-                self._begin()
+        try:
+            while self.points and (self.points + points > MOST_POINTS or self._size > MOST_SIZE):
+                if self._sorting and not self._steps:
+                    self._collect(wait=True)
+                if self._steps:
+                    self._put(1)
+                elif not self._sorting:
+                    self._begin()
+        except Exception as error:
+            self._failed(error)
+            raise
 
     def close(self) -> None:
         """Give up what is being done; it is folded after the next start."""
@@ -258,6 +262,7 @@ class Fold:
         if self.failure is not None:
             log.info("points are folded again", points=self.points)
             self.failure = None
+            self._resume = 0.0
             self._pause = FIRST_PAUSE
 
     def _failed(self, error: Exception) -> None:

@@ -94,25 +94,23 @@ class Group:
 
     def add(self, record: Record, done: Done, known: SeriesIds) -> None:
         """Append a record; whatever is wrong with it, it fails alone."""
+        points, rejection = record.points, record.rejection
         part, rows = b"", _NO_ROWS
         try:
-            if record.points:
-                part, rows = _encode(record.points, known)
+            if points:
+                part, rows = _encode(points, known)
         except Exception as error:  # noqa: BLE001 - told to who waits for this record
             self.fail(len(self.dones), error)
         else:
-            self.points += len(record.points)
+            self.points += len(points)
             self.size += len(part)
-            if rows or record.rejection is not None or record.activated is not None:
-                self._add_special(record, rows)
+            if rows or rejection is not None or record.activated is not None:
+                self.special[len(self.dones)] = Special(record, rows)
+                self.size += sum(len(row[2]) for row in rows)
+                if rejection is not None:
+                    self.size += len(rejection.payload)
         self.dones.append(done)
         self.parts.append(part)
-
-    def _add_special(self, record: Record, rows: _Rows) -> None:
-        self.special[len(self.dones)] = Special(record, rows)
-        self.size += sum(len(row[2]) for row in rows)
-        if record.rejection is not None:
-            self.size += len(record.rejection.payload)
 
     def takes(self, other: Group) -> bool:
         """Whether the records of both may be one group."""
@@ -202,6 +200,7 @@ def _encode(points: Sequence[Point], known: SeriesIds) -> tuple[bytes, _Rows]:
     # Of one message most points have their device and their time in common: what is the same object is looked at once.
     last_product = last_device = last_time = object()
     ids = _NO_IDS
+    dumps, codes = orjson.dumps, _ORIGIN_CODES
     for product_key, device_key, measurepoint, time, value, quality, origin in points:
         if device_key is not last_device or product_key is not last_product:
             last_product, last_device = product_key, device_key
@@ -212,18 +211,17 @@ def _encode(points: Sequence[Point], known: SeriesIds) -> tuple[bytes, _Rows]:
             last_time = time
         if quality is not None:
             _require_int64(measurepoint, "quality", quality)
-        text = orjson.dumps(value)
+        text = dumps(value)
         if text == b"null" and value is not None:
             msg = f"{measurepoint}: {value} has no JSON form"
             raise ValueError(msg)
-        series = ids.get(measurepoint)
+        series: int | SeriesKey | None = ids.get(measurepoint)
         if series is None:
             all_known = False
-            rows.append(((product_key, device_key, measurepoint), time, text.decode(), quality, _ORIGIN_CODES[origin]))
-        else:
-            rows.append((series, time, text.decode(), quality, _ORIGIN_CODES[origin]))
+            series = (product_key, device_key, measurepoint)
+        rows.append((series, time, text.decode(), quality, codes[origin]))
     if all_known:
-        return orjson.dumps(rows)[1:-1], _NO_ROWS
+        return dumps(rows)[1:-1], _NO_ROWS
     return b"", rows
 
 

@@ -13,7 +13,7 @@ from enos_ingest.endpoint.packets import PacketType, Publish
 from tests.endpoint.raw import Packet
 from tests.endpoint.site import resume_topic
 
-__all__ = ["FILTERS", "Report", "Sent", "SessionModel"]
+__all__ = ["FILTERS", "NOT_GRANTED", "UNRELATED", "Report", "Sent", "SessionModel"]
 
 _OWN, _OTHER = (f"{resume_topic(device)}_reply" for device in ("alone", "other"))
 
@@ -21,11 +21,14 @@ FILTERS: dict[str, frozenset[str]] = {
     _OWN: frozenset({_OWN}),
     "/sys/+/+/thing/measurepoint/resume_reply": frozenset({_OWN, _OTHER}),
     "/sys/P/alone/#": frozenset({_OWN}),
-    "/sys/P/other/#": frozenset({_OTHER}),
 }
 """Topic filters, and which topics of replies to P/alone they cover."""
 
-_NOT_GRANTED = "/sys/P/other/#"
+UNRELATED = "/sys/P/alone/thing/service/+"
+"""One more that is granted, and covers none."""
+
+NOT_GRANTED = "/sys/P/other/#"
+"""Another device's."""
 
 _REFUSED = 0x80
 
@@ -74,7 +77,7 @@ class Sent:
 
 
 class _Heard(NamedTuple):
-    """Subscriptions, and those ended; the rules of protocol.md 11.4 and `limits.subscriptions`."""
+    """Subscriptions, and those ended; no more are ended here than the hub remembers."""
 
     held: tuple[tuple[str, int], ...] = ()
     ended: tuple[str, ...] = ()
@@ -82,19 +85,19 @@ class _Heard(NamedTuple):
     def subscribed(self, topic_filter: str, qos: int, limit: int) -> tuple[_Heard, int]:
         """With one more filter, and what SUBACK says of it."""
         others = tuple(item for item in self.held if item[0] != topic_filter)
-        if topic_filter == _NOT_GRANTED or len(others) == len(self.held) >= limit:
+        if topic_filter == NOT_GRANTED or len(others) == len(self.held) >= limit:
             return self, _REFUSED
         granted = min(qos, 1)
         return _Heard((*others, (topic_filter, granted)), _without(self.ended, topic_filter)), granted
 
-    def unsubscribed(self, topic_filter: str, limit: int) -> _Heard:
-        """Without a filter; of ended ones the last `limit` are remembered."""
+    def unsubscribed(self, topic_filter: str) -> _Heard:
+        """Without a filter."""
         held = tuple(item for item in self.held if item[0] != topic_filter)
-        return _Heard(held, (*_without(self.ended, topic_filter), topic_filter)[-limit:])
+        return _Heard(held, (*_without(self.ended, topic_filter), topic_filter))
 
     def granted(self, topic: str) -> int | None:
         """The highest QoS on a topic, None for silence."""
-        found = [qos for topic_filter, qos in self.held if topic in FILTERS[topic_filter]]
+        found = [qos for topic_filter, qos in self.held if topic in FILTERS.get(topic_filter, ())]
         if found:
             return max(found)
         return None if any(topic in FILTERS[ended] for ended in self.ended) else 1
@@ -193,7 +196,7 @@ class SessionModel:
     def unsubscribe(self, packet_id: int, filters: list[str]) -> None:
         """UNSUBSCRIBE."""
         for topic_filter in filters:
-            self._asked = self._asked.unsubscribed(topic_filter, self._subscriptions_limit)
+            self._asked = self._asked.unsubscribed(topic_filter)
         self._prompt(_Prompt(self._next(), _packet(PacketType.UNSUBACK, packet_id), self._asked))
 
     def acknowledge(self, packet_id: int) -> None:

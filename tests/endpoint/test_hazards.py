@@ -36,7 +36,7 @@ from types import FrameType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from amqtt.errors import AMQTTError, BrokerError, MQTTError, NoDataError
 
@@ -398,3 +398,19 @@ def test_a_fault_of_the_broker_ends_one_connection(
             client.ping()
     faults = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert faults == ([] if issubclass(error, KNOWN) else ["a connection failed"])
+
+
+def test_a_watcher_who_acknowledges_nothing_is_remembered_within_bounds(enos_hub: HubFactory) -> None:
+    """What it does not acknowledge takes no more room than the limit; the rest it misses, and nobody else does."""
+    hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.unacknowledged": "10"})
+    with (
+        connected(hub, "reader") as mute,
+        connected(hub, "reader", client_id="other") as reader,
+        connected(hub, "writer") as writer,
+    ):
+        mute.subscribe("plant/#", qos=1)
+        reader.subscribe("plant/#")
+        for number in range(100):
+            writer.publish("plant/line", b"%d" % number)
+            assert reader.message().payload == b"%d" % number
+        assert queued(hub) <= 10 + 1

@@ -32,6 +32,8 @@ from tests.endpoint.waiting import eventually
 TOPIC = resume_topic("alone")
 REPLY = f"{TOPIC}_reply"
 CONNECT = connect_packet(make_credentials(DeviceId("P", "alone"), "alone-secret", 1))
+OPERATOR = connect_packet(operator("alice"), client_id="bench")
+both = pytest.mark.parametrize("connect", [CONNECT, OPERATOR], ids=["device", "operator"])
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +53,25 @@ def reply(client: RawClient) -> str:
             return found
 
 
+@both
 @pytest.mark.parametrize("count", [1, 30, 150])
-def test_a_publish_comes_after_all_subscriptions_before_it(hub: Hub, count: int) -> None:
+def test_a_publish_comes_after_all_subscriptions_before_it(hub: Hub, count: int, connect: bytes) -> None:
     """The Python SDK subscribes, for its sub-devices too, and publishes without waiting for a single SUBACK."""
     filters = [f"/sys/P/alone/thing/{number}_reply" for number in range(count - 1)] + [REPLY]
     with RawClient(hub) as client:
         client.send(
-            CONNECT,
+            connect,
             *[subscribe_packet(topic_filter, packet_id=1 + number) for number, topic_filter in enumerate(filters)],
             encode_publish(TOPIC, resume(1, identifier="first"), qos=1, packet_id=999),
         )
         assert reply(client) == "first"
 
 
-def test_a_filter_that_is_given_up_and_taken_again_is_held(hub: Hub) -> None:
+@both
+def test_a_filter_that_is_given_up_and_taken_again_is_held(hub: Hub, connect: bytes) -> None:
     """In the order of the packets, however fast they come."""
     with RawClient(hub) as client:
-        client.connect(CONNECT)
+        client.connect(connect)
         client.subscribe(REPLY)
         client.send(
             *[unsubscribe_packet(REPLY, packet_id=2), subscribe_packet(REPLY, packet_id=3)] * 20,
@@ -79,34 +83,36 @@ def test_a_filter_that_is_given_up_and_taken_again_is_held(hub: Hub) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        CONNECT,
-        CONNECT + PINGREQ,
-        CONNECT + DISCONNECT,
-        CONNECT + subscribe_packet(REPLY),
-        CONNECT + encode_publish(TOPIC, resume(1), qos=2, packet_id=1),
+        b"",
+        PINGREQ,
+        DISCONNECT,
+        subscribe_packet(REPLY),
+        encode_publish(TOPIC, resume(1), qos=2, packet_id=1),
     ],
     ids=["connect", "ping", "disconnect", "subscribe", "publish"],
 )
 @pytest.mark.parametrize("half", [False, True], ids=["closed", "half closed"])
-def test_a_client_that_is_gone_at_once_leaves_nothing(hub: Hub, sent: bytes, half: bool) -> None:
+@both
+def test_a_client_that_is_gone_at_once_leaves_nothing(hub: Hub, sent: bytes, half: bool, connect: bytes) -> None:
     """And its client id is free again: a device keeps its own over a crash."""
     for _ in range(5):
         with RawClient(hub) as client:
-            client.send(sent)
+            client.send(connect + sent)
             if half:
                 client.finish()
                 client.rest()
     eventually(lambda: inside.connections(hub) == inside.online(hub) == 0)
     eventually(lambda: inside.sessions(hub) == (1, 1))
     with RawClient(hub) as client:
-        assert client.connect(CONNECT) == 0
+        assert client.connect(connect) == 0
 
 
-def test_a_client_that_comes_back_at_once_is_let_in(hub: Hub) -> None:
-    """However fast: each connection takes over from one that the broker is not even ready to read."""
+@both
+def test_a_client_that_comes_back_at_once_is_let_in(hub: Hub, connect: bytes) -> None:
+    """However fast: an operator's connection takes over from one that the broker is not even ready to read."""
     clients = [RawClient(hub) for _ in range(20)]
     for client in clients:
-        client.send(CONNECT)
+        client.send(connect)
     assert clients[-1].expect(PacketType.CONNACK).body[1] == 0
     clients[-1].ping()
     for client in clients:

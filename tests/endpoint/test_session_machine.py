@@ -37,12 +37,12 @@ from tests.endpoint.raw import (
     subscribe_packet,
     unsubscribe_packet,
 )
-from tests.endpoint.session_model import FILTERS, Report, Sent, SessionModel
+from tests.endpoint.session_model import FILTERS, NOT_GRANTED, UNRELATED, Report, Sent, SessionModel
 from tests.endpoint.site import MODELS, REGISTRY, resume, resume_topic
 from tests.endpoint.waiting import eventually
 from tests.endpoint.wire import Wire
 
-UNACKNOWLEDGED, SUBSCRIPTIONS = 3, 2
+UNACKNOWLEDGED, SUBSCRIPTIONS = 3, 3
 IN_FLIGHT, IN_FLIGHT_BYTES, IN_FLIGHT_PER_CONNECTION = 6, 3000, 4
 MESSAGE_BYTES, PACKET_BYTES, OUTGOING_BYTES = 1024, 2048, 4096
 
@@ -211,7 +211,8 @@ class Ping(NamedTuple):
 
 Action: TypeAlias = Draft | Again | Release | Subscribe | Unsubscribe | Acknowledge | Ping
 
-_FILTERS = st.sampled_from(sorted(FILTERS))
+_WANTED = st.lists(st.sampled_from([*FILTERS, UNRELATED, NOT_GRANTED]), min_size=1, max_size=SUBSCRIPTIONS)
+_ENDED = st.lists(st.sampled_from([*FILTERS]), min_size=1, max_size=SUBSCRIPTIONS)
 
 DRAFTS = st.builds(
     Draft,
@@ -225,8 +226,8 @@ DRAFTS = st.builds(
 AGAIN = st.builds(Again, st.integers(1, 20))
 
 LISTENING: st.SearchStrategy[Action] = st.one_of(
-    st.builds(Subscribe, st.lists(_FILTERS, min_size=1, max_size=3), st.integers(0, 2)),
-    st.builds(Unsubscribe, st.lists(_FILTERS, min_size=1, max_size=3)),
+    st.builds(Subscribe, _WANTED, st.integers(0, 2)),
+    st.builds(Unsubscribe, _ENDED),
 )
 
 RECEIPTS: st.SearchStrategy[Action] = st.one_of(

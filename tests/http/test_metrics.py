@@ -39,6 +39,9 @@ def stats(failure: str | None = None) -> WriterStats:
         quarantine_bytes=7,
         failure=failure,
         commit_seconds_total=8.5,
+        worst_commit_seconds=9.5,
+        unfolded_points=14,
+        folds=15,
     )
 
 
@@ -145,6 +148,10 @@ def test_readings_are_taken_at_each_scrape() -> None:
         "enos_ingest_commits_total": 2,
         "enos_ingest_commits_failed_total": 5,
         "enos_ingest_commit_seconds_total": 8.5,
+        "enos_ingest_worst_commit_seconds": 9.5,
+        "enos_ingest_unfolded_points": 14,
+        "enos_ingest_fold_up": 1,
+        "enos_ingest_folds_total": 15,
     }
     assert {name: series[name, ()] for name in expected} == expected
     assert scrape(metrics)["enos_ingest_store_up", ()] == 0

@@ -1,4 +1,4 @@
-"""Every interleaving of appends, folds, faults and restarts that hypothesis finds: readers always see what was last accepted."""
+"""Whatever comes when, appends, folds, faults and restarts: readers always see what was last accepted."""
 
 from __future__ import annotations
 
