@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections import deque
 from collections.abc import Callable
 
 from enos_ingest.errors import StorageError, StoreClosedError
@@ -61,7 +60,7 @@ class Intake:
         self._limit = in_flight
         self._limit_bytes = in_flight_bytes
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: dict[object, Callable[[], None]] = {}
         self._waking = False
         self._lines = FewLines()
 
@@ -74,9 +73,13 @@ class Intake:
             or (self.store_fails and self.in_flight > 0)
         )
 
-    def when_room(self, callback: Callable[[], None]) -> None:
+    def when_room(self, who: object, callback: Callable[[], None]) -> None:
         """Call back once there is room again, after those who asked before; whoever finds none asks again."""
-        self._waiting.append(callback)
+        self._waiting[who] = callback
+
+    def forget(self, who: object) -> None:
+        """Call back no more."""
+        self._waiting.pop(who, None)
 
     def submit(self, message: Message, answer: Answer) -> None:
         """Judge a message now, and call `answer` once it may be answered.
@@ -144,10 +147,12 @@ class Intake:
     def _wake(self) -> None:
         """Let those who wait go on, in their turn, as long as there is room."""
         self._waking = False
-        for _ in range(len(self._waiting)):
+        for who in list(self._waiting):
             if self.is_full:
                 return
-            self._waiting.popleft()()
+            callback = self._waiting.pop(who, None)  # one of those before may have ended it
+            if callback is not None:
+                callback()
 
 
 def _log_fault(error: StorageError, topic: str) -> None:

@@ -174,7 +174,10 @@ def test_who_waits_for_room_is_called_in_turn(tmp_path: Path, limits: dict[str, 
                 assert not taking.is_full
                 taking.submit(report(time), observed.answer)
             for number in range(5):
-                taking.when_room(functools.partial(go_on, number))
+                taking.when_room(number, functools.partial(go_on, number))
+            taking.when_room("gone", lambda: woken.append(99))
+            taking.forget("gone")
+            taking.forget("never there")
             assert taking.is_full
             assert woken == []
             async with asyncio.timeout(DEADLINE):

@@ -24,7 +24,7 @@ from enos_ingest.protocol.identity import CHANNEL_DEVICE_KEY, Channel, DeviceId,
 __all__ = ["Authenticator", "Refused"]
 
 _ANONYMOUS = Operator("%anonymous%", frozenset({"read", "write"}))
-_CONCURRENT_HASHES = 2
+_CONCURRENT_HASHES = 1
 """scrypt takes 16 MiB and a core for some 50 ms: more at once would let strangers slow every device down."""
 
 _WAITING_HASHES = 32

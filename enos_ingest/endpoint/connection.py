@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_closing", "_counted", "_decoder", "_gone", "_handler", "_heard", "_host",
-        "_limits", "_loop", "_out", "_paused", "_silence", "_timer", "_transport", "address", "inside", "is_tls",
+        "_limits", "_loop", "_out", "_paused", "_silence", "_timer", "_transport", "inside", "is_tls", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -89,8 +89,8 @@ class Connection(asyncio.Protocol):
         inside: bool = False,
         is_tls: bool = False,
     ) -> None:
-        self.address = "unknown"
-        """The client's address."""
+        self.peer = "unknown", 0
+        """The client's address and port, read once: a socket that is gone has none."""
         self.inside = inside
         self.is_tls = is_tls
         self._host = host
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         if peer:
-            self.address = str(peer[0])
+            self.peer = str(peer[0]), int(peer[1])
         # One that leaves more than this unread is cut off, see `pause_writing`.
         self._transport.set_write_buffer_limits(high=self._limits.outgoing_bytes)
         self._counted = self._host.arrived(self)
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._decoder.feed(data)
-        if not self._paused and (self._handler is None or self._handler.ready()):
+        if not self._paused and self._ready():
             self._read()
 
     def pause_writing(self) -> None:
@@ -187,6 +187,11 @@ class Connection(asyncio.Protocol):
             self._host.departed(self)
 
     @property
+    def address(self) -> str:
+        """The client's address."""
+        return self.peer[0]
+
+    @property
     def is_closing(self) -> bool:
         """Whether the connection has ended or is about to."""
         return bool(self._closing) or self._gone
@@ -233,6 +238,7 @@ class Connection(asyncio.Protocol):
             return
         self._closing = reason
         self._out.clear()
+        self._decoder.rest()
         if self._handler is not None:
             self._handler.ended(reason, detail)
 
@@ -246,7 +252,10 @@ class Connection(asyncio.Protocol):
                 if self._handler is not None:
                     self._handler.receive(packet)
                 else:
+                    self._stop_timer()  # a password has a time of its own
                     self._host.connect(self, cast(Connect, packet))
+                    if not self._ready():
+                        break
                 if (not left or type(packet) in _LONG) and not self._paused and not self._closing:
                     self.pause()
                     self._loop.call_soon(self._next_turn)
@@ -260,8 +269,12 @@ class Connection(asyncio.Protocol):
 
     def _next_turn(self) -> None:
         """Go on where a turn has ended, once the others have had theirs."""
-        if not self.is_closing and (self._handler is None or self._handler.ready()):
+        if not self.is_closing and self._ready():
             self.resume()
+
+    def _ready(self) -> bool:
+        """Whether there is room for what comes; a handler that has none goes on by itself."""
+        return self._handler is None or self._closing != "" or self._handler.ready()
 
     def _flush(self) -> None:
         if self._out and not self._gone:

@@ -224,13 +224,14 @@ class MqttListener:
         try:
             identity, proof = await self._known_operator(connection, packet)
         except Refused as refused:
-            self._refuse(connection, refused.code, refused.code.name.lower(), refused.reason)
+            if not connection.is_closing:
+                self._refuse(connection, refused.code, refused.code.name.lower(), refused.reason)
             return
         if connection.is_closing:
             return
         reader, writer = connection.detach()
         try:
-            await self.relays.serve(packet, identity, proof, reader, writer)
+            await self.relays.serve(packet, identity, proof, reader, writer, connection.peer)
         except OSError as error:
             log.debug("connection lost", error=str(error))
         except Exception:  # whatever it is, amqtt's faults included, it ends this connection and no other
@@ -241,6 +242,8 @@ class MqttListener:
     def _check_store(self) -> None:
         if self._intake.store_fails:
             raise Refused(ConnackCode.SERVER_UNAVAILABLE, "the store cannot commit")
+        if self.sessions.draining:
+            raise Refused(ConnackCode.SERVER_UNAVAILABLE, "the hub is draining")
 
     def _refuse(self, connection: Connection, code: ConnackCode | None, kind: str, reason: str) -> None:
         self._counters.refused(kind)

@@ -115,6 +115,7 @@ class Relay:
     is answered here, to its sender alone.
 
     Args:
+        peer: address and port of the client.
         proof: what the identity was proved with; once the registry holds another, the connection must end.
         connect: the CONNECT that amqtt is shown in place of the client's own.
         keep_alive: seconds as the client asked; 1.5 times as long without a packet closes. [MQTT-3.1.2-24]
@@ -128,6 +129,7 @@ class Relay:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         *,
+        peer: tuple[str, int],
         client_id: str,
         identity: Operator | Hub,
         proof: str,
@@ -138,6 +140,7 @@ class Relay:
         subscriptions: int,
         host: RelayHost,
     ) -> None:
+        self.peer = peer
         self.client_id = client_id
         self.identity = identity
         self.proof = proof
@@ -177,12 +180,6 @@ class Relay:
         self._told_of_denial = False
         self.inbound = Inbound(self.next_packet, self.close)
         self.outbound = Outbound(self._send, self.peer, self.close)
-
-    @property
-    def peer(self) -> tuple[str, int]:
-        """Address and port of the client."""
-        name = self._writer.get_extra_info("peername")
-        return (str(name[0]), int(name[1])) if name else ("unknown", 0)
 
     @property
     def unsent(self) -> int:

@@ -78,6 +78,7 @@ class Relays:
         proof: str,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        peer: tuple[str, int],
     ) -> None:
         """Relay an authenticated client to the broker until one of them ends the connection."""
         # Bound to the identity, a client id is nobody else's: amqtt would let whoever names one take its session. No
@@ -91,6 +92,7 @@ class Relays:
         relay = Relay(
             reader,
             writer,
+            peer=peer,
             client_id=client_id,
             identity=identity,
             proof=proof,

@@ -149,6 +149,7 @@ class DeviceSession:
 
     def ended(self, reason: str, detail: str) -> None:
         level = log.warning if reason in ("protocol", "slow") else log.info
+        self._host.intake.forget(self)
         extra = {"detail": detail} if detail else {}
         level("disconnected", client=str(self.identity), peer=self.address, reason=reason, **extra)
         self._host.counters.closed(reason)
@@ -211,7 +212,8 @@ class DeviceSession:
             if len(self._unreleased) >= host.limits.unacknowledged:
                 raise MalformedPacketError(f"more than {len(self._unreleased)} messages of QoS 2 without PUBREL")
             self._unreleased[packet_id] = False
-        if publish.size > len(publish.payload):
+        is_whole = publish.size == len(publish.payload)
+        if not is_whole:
             host.counters.oversized()
         self._in_flight += 1
         if len(publish.topic) > _LONGEST_TOPIC:
@@ -222,7 +224,7 @@ class DeviceSession:
         allowed = self._may_publish(publish.topic)
         if not allowed:
             self._deny(publish.topic)
-        elif host.mirror.watched:
+        elif host.mirror.watched and is_whole:
             host.mirror.show(publish.topic, publish.payload)
         message = Message(publish.topic, publish.payload, time.time_ns() // 1_000_000, self.identity, publish.size)
         host.intake.submit(message, functools.partial(self._answer, qos, packet_id, allowed))
@@ -298,7 +300,7 @@ class DeviceSession:
         self._host.counters.reading_paused(why)
         self._connection.pause()
         if why == "hub":
-            self._host.intake.when_room(self._go_on)
+            self._host.intake.when_room(self, self._go_on)
         else:
             self._held = True
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import orjson
@@ -45,10 +46,10 @@ rows = st.tuples(
     st.integers(0, len(ORIGINS) - 1),
 )
 
-SMALL = [
+SMALL: list[tuple[ModuleType, dict[str, float]]] = [
     # So small that a few points take several sorts, several slices and several removals, and fill the inbox.
-    (fold, {"FOLD_POINTS": 6, "FOLD_SIZE": 2000, "MOST_POINTS": 40, "MOST_SIZE": 6000, "SMALL_POINTS": 3,
-            "FOLD_SECONDS": 3600.0, "IDLE_SECONDS": 0.0, "FIRST_PAUSE": 0.0, "LAST_PAUSE": 0.0}),
+    (fold, {"FOLD_POINTS": 6, "FOLD_SIZE": 2000, "MOST_POINTS": 40, "MOST_SIZE": 6000, "SMALL_POINTS": 8,
+            "FOLD_SECONDS": 3600.0, "IDLE_SECONDS": 3600.0, "FIRST_PAUSE": 0.0, "LAST_PAUSE": 0.0}),
     (sorter, {"SORT_POINTS": 10, "SORT_SIZE": 1000, "SLICE_SIZE": 150, "REMOVED_SIZE": 100}),
     (reader, {"_PAGE": 2}),
 ]  # fmt: skip
@@ -134,6 +135,11 @@ class FoldMachine(RuleBasedStateMachine):
         """What the writer does when nothing comes: it waits as long as the fold says, or until the sorter calls."""
         if self.fold.points:
             patience = self.fold.patience()
+            if patience is not None and patience > PATIENCE:
+                with self.patched.context() as later:
+                    later.setattr(fold, "FOLD_SECONDS", 0.0)
+                    self.go_on(idle=True)
+                return
             try:
                 self.sorted.get(timeout=PATIENCE if patience is None else patience)
             except queue.Empty:
@@ -198,9 +204,7 @@ class FoldMachine(RuleBasedStateMachine):
         assert len(found) == len(self.model)
         newest = {series: max(time for each, time in self.model if each == series) for series, _ in self.model}
         latest = [point for device in ("d1", "d2") for point in self.reader.latest(PRODUCT, device)]
-        assert {key(point): stored(point) for point in latest} == {
-            each: self.model[each] for each in newest.items()
-        }
+        assert {key(point): stored(point) for point in latest} == {each: self.model[each] for each in newest.items()}
         shown = self.connection.execute(
             "SELECT device_key, measurepoint, time, value, quality, origin FROM main.measurepoints"
         ).fetchall()
