@@ -291,6 +291,8 @@ class Service:
             reasons.append(failure)
         if self._state == "draining":
             reasons.append("the hub is draining")
+        elif self._state != "started":
+            reasons.append("the hub is starting")
         if self._writer.stats().fold_failure is not None:
             reasons.append(f"points cannot be folded: {self._writer.stats().fold_failure}")
         if not self._subscriber.is_ready:

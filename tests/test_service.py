@@ -61,7 +61,7 @@ def test_the_listeners_come_last(tmp_path: Path) -> None:
         hub.wait_for("listening")
         events = [line["event"] for line in hub.lines]
         assert events == [
-            "the system allows open files for so many devices",
+            "open files are enough for so many connections",
             "no models folder here: the packaged sample models are used",
             "registry changed",
             "registry changed",

@@ -111,13 +111,13 @@ def _allow_open_files(connections: int) -> int:
     allowed = max(soft - _OTHER_FILES, 0)
     if allowed < connections:
         log.warning(
-            "the system allows fewer open files than limits.connections needs: further devices are refused",
+            "the system allows fewer open files than limits.connections needs: further connections are refused",
             open_files=soft,
-            devices=allowed,
-            connections=connections,
+            connections=allowed,
+            wanted=connections,
         )
     else:
-        log.info("the system allows open files for so many devices", open_files=soft, devices=allowed)
+        log.info("open files are enough for so many connections", open_files=soft, connections=allowed)
     return allowed
 
 

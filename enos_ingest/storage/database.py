@@ -12,6 +12,7 @@ from enos_ingest.errors import StorageError
 from enos_ingest.storage import quarantine
 from enos_ingest.storage.group import Group, SeriesKey, append_points, store
 from enos_ingest.storage.inbox import Content
+from enos_ingest.storage.lock import Lock
 from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.transactions import transaction
 
@@ -41,6 +42,11 @@ class Database:
     def __init__(self, path: Path, bounds: quarantine.Bounds) -> None:
         self.connection = connect_writer(path, busy_ms=BUSY_MS)
         self.path = path.resolve()
+        try:
+            self._lock = Lock(self.path)
+        except BaseException:
+            self.connection.close()
+            raise
         self.bounds = bounds
         self.known: dict[tuple[str, str], dict[str, int]] = {}
         self._count = 0
@@ -51,6 +57,7 @@ class Database:
             self._next_check = monotonic() + CHECK_SECONDS
         except BaseException:
             self.connection.close()
+            self._lock.close()
             raise
 
     def commit(self, group: Group) -> Content:
@@ -86,6 +93,7 @@ class Database:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self.connection.close()
+            self._lock.close()
 
     def _write_one_by_one(self, group: Group) -> tuple[dict[SeriesKey, int], Content, quarantine.Usage]:
         with transaction(self.connection):

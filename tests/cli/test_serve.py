@@ -35,16 +35,16 @@ def started_with(folder: Path, soft: int, hard: int, connections: int) -> dict[s
 def test_the_limit_on_open_files_is_raised_and_told_in_devices(tmp_path: Path) -> None:
     """The soft limit becomes the hard one; some files are not devices."""
     line = started_with(tmp_path, soft=500, hard=700, connections=300)
-    assert (line["level"], line["open_files"], line["devices"]) == ("info", 700, 380)
-    assert line["event"] == "the system allows open files for so many devices"
+    assert (line["level"], line["open_files"], line["connections"]) == ("info", 700, 380)
+    assert line["event"] == "open files are enough for so many connections"
 
 
 @pytest.mark.parametrize(("hard", "devices"), [(600, 280), (60, 0)])
 def test_a_limit_on_open_files_that_is_too_low_is_a_warning(tmp_path: Path, hard: int, devices: int) -> None:
     """It is known at the start, not when the fleet comes."""
     line = started_with(tmp_path, soft=hard, hard=hard, connections=281)
-    assert (line["level"], line["open_files"], line["devices"]) == ("warning", hard, devices)
-    assert line["connections"] == 281
+    assert (line["level"], line["open_files"], line["connections"]) == ("warning", hard, devices)
+    assert line["wanted"] == 281
 
 
 def test_sighup_without_tls_changes_nothing(tmp_path: Path) -> None:

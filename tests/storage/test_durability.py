@@ -1,13 +1,21 @@
-"""Kill -9: what was acknowledged is there."""
+"""Kill -9 and power cuts: what was acknowledged is there, and of two points of one time the last."""
 
 from __future__ import annotations
 
+import queue
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.storage.samples import stored
+import orjson
+import pytest
+
+from enos_ingest.storage import fold, inbox, sorter
+from enos_ingest.storage.fold import Fold
+from enos_ingest.storage.sqlite import connect_writer
+from tests.storage.samples import DEVICE, PATIENCE, PRODUCT, stored
 
 WRITER = """
 import asyncio, sys
@@ -54,3 +62,120 @@ def test_acknowledged_points_survive_a_kill(tmp_path: Path) -> None:
         assert acknowledged <= numbers
         assert numbers == {each.time for each in found if each.measurepoint == "b"}
         assert all(each.value == (each.time if each.measurepoint == "temp" else str(each.time)) for each in found)
+
+
+OVERWRITER = """
+import asyncio, sys
+from pathlib import Path
+from tests.storage.samples import commit, point, record
+from enos_ingest.storage import fold, sorter
+from enos_ingest.storage.writer import SqliteWriter
+
+# Always amid a fold: small ones of many steps, one after another.
+fold.FOLD_POINTS, fold.MOST_POINTS, fold.SMALL_POINTS, sorter.SORT_POINTS = 200, 1000, 10, 300
+sorter.SLICE_SIZE, sorter.REMOVED_SIZE, fold.IDLE_SECONDS = 1500, 500, 0.0
+
+async def main():
+    writer, number = SqliteWriter(Path(sys.argv[1])), int(sys.argv[2])
+    while True:
+        # Every point of the round before is overwritten, in another order.
+        times = sorted(range(97), key=lambda time: time * number % 97)
+        await commit(writer, record(*[point(number, time=time) for time in times]))
+        sys.stdout.write(f"{number} {writer.stats().folds}\\n")
+        sys.stdout.flush()
+        number += 1
+
+asyncio.run(main())
+"""
+
+
+def test_a_kill_amid_a_fold_brings_nothing_old_back(tmp_path: Path) -> None:
+    """Points are overwritten and folded without a pause, and the writer is killed, five times: the newest are there."""
+    path = tmp_path / "x.db"
+    last = folds = 0
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", OVERWRITER, str(path), str(last + 1)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(60):
+                last, folds = map(int, process.stdout.readline().split())
+            process.send_signal(signal.SIGKILL)
+            rest = process.stdout.read().decode()
+        for line in rest.splitlines(keepends=True):
+            if line.endswith("\n"):
+                last = int(line.split()[0])
+        assert process.returncode == -signal.SIGKILL
+        assert folds > 0
+        found = stored(path)
+        assert [each.time for each in found] == list(range(97))
+        # The round that was on its way is there whole, or not at all.
+        assert {each.value for each in found} in ({last}, {last + 1})
+        last = found[0].value
+
+
+def test_a_power_cut_leaves_a_moment_that_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever part of the log a power cut leaves, what is read is what had been accepted at one moment.
+
+    Transactions of the fold are not synced: the log may end before them, between them or after them.
+    """
+    for module, name, value in [
+        (fold, "FOLD_POINTS", 20), (fold, "SMALL_POINTS", 5), (fold, "IDLE_SECONDS", 0.0),
+        (sorter, "SORT_POINTS", 30), (sorter, "SLICE_SIZE", 300), (sorter, "REMOVED_SIZE", 200),
+    ]:  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    path = tmp_path / "x.db"
+    moments = _accept_and_fold(path)
+    header, frame = 32, 24 + 4096
+    log = Path(f"{path}-wal").read_bytes()
+    cut = tmp_path / "cut.db"
+    at = 0
+    ends = [end for end in range(header, len(log) + 1, frame) if _is_commit(log[end - frame : end])]
+    assert len(ends) > 2 * len(moments), "the fold has no transactions of its own"
+    for end in ends:
+        cut.write_bytes(path.read_bytes())
+        Path(f"{cut}-wal").write_bytes(log[:end])
+        Path(f"{cut}-shm").unlink(missing_ok=True)
+        found = {each.time: each.value for each in stored(cut)}
+        while found != moments[at]:
+            at += 1
+            assert at < len(moments), f"at {end} of the log there is what never was: {found}"
+    assert at == len(moments) - 1
+
+
+def _is_commit(frame: bytes) -> bool:
+    """Whether a frame of the log is the last of a transaction: it says how many pages the database has then."""
+    return len(frame) > 8 and struct.unpack_from(">I", frame, 4)[0] > 0
+
+
+def _accept_and_fold(path: Path) -> list[dict[int, int]]:
+    """Accept twenty records that overwrite each other, folding beside them; returns what was accepted at each moment."""
+    connection = connect_writer(path)
+    connection.execute("INSERT INTO series VALUES (1, ?, ?, 'temp')", (PRODUCT, DEVICE))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    ready: queue.SimpleQueue[None] = queue.SimpleQueue()
+    folding = Fold(connection, path, lambda: ready.put(None))
+    moments: list[dict[int, int]] = [{}]
+    try:
+        for value in range(1, 21):
+            times = [time * value % 17 for time in range(12)]
+            rows = [[1, time, str(value), None, 0] for time in times]
+            folding.appended(inbox.append(connection, [orjson.dumps(rows)[1:-1]], len(rows)))
+            moments.append(moments[-1] | dict.fromkeys(times, value))
+            for _ in range(value % 5):
+                folding.advance(idle=True)
+            if folding.patience() is None:
+                ready.get(timeout=PATIENCE)
+        assert folding.count > 3
+        folding.close()
+        for suffix in ("", "-wal"):
+            (path.parent / f"kept{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+    finally:
+        connection.close()
+    # Closing has emptied the log.
+    for suffix in ("", "-wal"):
+        (path.parent / f"kept{suffix}").rename(f"{path}{suffix}")
+    return moments

@@ -377,12 +377,12 @@ def test_the_log_stays_short(tmp_path: Path) -> None:
                 paused = reader.points(PRODUCT, "gw-1")
                 next(paused)
                 sizes = []
-                for start in range(0, 40_000, 400):
+                for start in range(0, 120_000, 400):
                     await commit(writer, record(*[point("x" * 200, time=time) for time in range(start, start + 400)]))
                     sizes.append(log_size(path))
                 del paused
-        # 8 MB of values are written twice, and the bound of the inbox is small beside the log's.
-        assert max(sizes) < 12_000_000
+        # 24 MB of values are written twice. While one reads, for a sort as well, the log grows, then it is used again.
+        assert max(sizes) < 36_000_000
 
     asyncio.run(run())
 

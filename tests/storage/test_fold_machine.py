@@ -46,6 +46,9 @@ rows = st.tuples(
     st.integers(0, len(ORIGINS) - 1),
 )
 
+few = st.lists(st.lists(rows, min_size=1, max_size=2), min_size=1, max_size=2)
+many = st.lists(st.lists(rows, min_size=1, max_size=8), min_size=1, max_size=4)
+
 SMALL: list[tuple[ModuleType, dict[str, float]]] = [
     # So small that a few points take several sorts, several slices and several removals, and fill the inbox.
     (fold, {"FOLD_POINTS": 6, "FOLD_SIZE": 2000, "MOST_POINTS": 40, "MOST_SIZE": 6000, "SMALL_POINTS": 8,
@@ -107,7 +110,7 @@ class FoldMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
             self.patched.undo()
 
-    @rule(batches=st.lists(st.lists(rows, min_size=1, max_size=8), min_size=1, max_size=4), idle=st.booleans())
+    @rule(batches=few | many, idle=st.booleans())
     def commit(self, batches: list[list[tuple[Any, ...]]], idle: bool) -> None:
         """What the writer does for a group, and then for the fold."""
         parts = [orjson.dumps(batch)[1:-1] for batch in batches]

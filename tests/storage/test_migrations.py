@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from enos_ingest.errors import NewerDatabaseError, StorageError
 from enos_ingest.storage.migrations import APPLICATION_ID, MIGRATIONS, Migration
 from enos_ingest.storage.sqlite import connect_reader, connect_writer
+from tests.storage.samples import DEVICE, PRODUCT, commit, folded, open_writer, point, record, stored
 
 SECOND: Migration = ("ALTER TABLE products ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",)
 BROKEN: Migration = ("CREATE TABLE half (x)", "INSERT INTO nowhere VALUES (1)")
@@ -101,3 +103,51 @@ def test_foreign_database_is_refused_and_untouched(tmp_path: Path, script: str) 
         with pytest.raises(StorageError, match="belongs to another program"):
             connect(path)
     assert path.read_bytes() == before
+
+
+def test_points_of_version_one_are_kept_and_overwritten(tmp_path: Path) -> None:
+    """Points that version 1 has stored are read as before; a newer one of the same time takes their place."""
+    path = tmp_path / "x.db"
+    with closing(connect_writer(path, migrations=MIGRATIONS[:1])) as connection:
+        connection.execute("INSERT INTO series VALUES (7, ?, ?, 'temp')", (PRODUCT, DEVICE))
+        connection.execute("INSERT INTO points VALUES (7, 1, '1.0', 3, 1), (7, 2, '\"two\"', NULL, 0)")
+        before = connection.execute("SELECT * FROM measurepoints ORDER BY time").fetchall()
+    connect_writer(path).close()
+    assert version(path) == 2
+    with closing(connect_reader(path)) as connection:
+        assert connection.execute("SELECT * FROM measurepoints ORDER BY time").fetchall() == before
+    old = [point(1.0, time=1, quality=3, origin="resume"), point("two", time=2)]
+    assert stored(path) == old
+
+    async def run() -> None:
+        async with open_writer(path) as writer:
+            await commit(writer, record(point("new", time=2), point(3, time=3)))
+            assert stored(path) == [old[0], point("new", time=2), point(3, time=3)]
+            await folded(writer)
+
+    asyncio.run(run())
+    assert stored(path) == [old[0], point("new", time=2), point(3, time=3)]
+
+
+def test_the_program_of_version_one_leaves_version_two_alone(tmp_path: Path) -> None:
+    """It knows nothing of the inbox, so it must not read the points either."""
+    path = tmp_path / "x.db"
+    connect_writer(path).close()
+    before = path.read_bytes()
+    for connect in (connect_writer, connect_reader):
+        with pytest.raises(NewerDatabaseError, match="schema version 2, this program knows up to 1: use the newer"):
+            connect(path, migrations=MIGRATIONS[:1])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "condition", ["product_key = ? AND device_key = ?", "product_key = ? AND device_key = ? AND measurepoint = 'temp'"]
+)
+def test_the_view_seeks(tmp_path: Path, condition: str) -> None:
+    """Who asks the view for a device gets it without a scan of all points."""
+    path = tmp_path / "x.db"
+    with closing(connect_writer(path)) as connection:
+        query = f"EXPLAIN QUERY PLAN SELECT * FROM measurepoints WHERE {condition}"  # noqa: S608 - as given above
+        steps = [step[3] for step in connection.execute(query, (PRODUCT, DEVICE))]
+    assert any(step.startswith("SEARCH points USING PRIMARY KEY (series=?") for step in steps), steps
+    assert any(step.startswith("SEARCH series USING COVERING INDEX") for step in steps), steps

@@ -1,0 +1,39 @@
+"""One hub to a database: a second one would take away what the first one's fold is about to put in its place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from enos_ingest.errors import StorageError
+
+__all__ = ["Lock"]
+
+
+class Lock:
+    """Holds a database for one writer until `close`, or the end of the process, however it comes.
+
+    A file beside the database, empty and never removed: a lock on the database itself would be in SQLite's way.
+
+    Raises:
+        StorageError: another hub holds it, or the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        file = Path(f"{path}-lock")
+        try:
+            self._descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"{file} cannot be made: {error.strerror or error}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            if isinstance(error, BlockingIOError):
+                raise StorageError(f"database {path} is in use by another hub: stop that one first") from None
+            raise StorageError(f"{file} cannot be locked: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Let others have the database."""
+        os.close(self._descriptor)
