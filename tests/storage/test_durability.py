@@ -151,7 +151,7 @@ def _is_commit(frame: bytes) -> bool:
 
 
 def _accept_and_fold(path: Path) -> list[dict[int, int]]:
-    """Accept twenty records that overwrite each other, folding beside them; returns what was accepted at each moment."""
+    """Accept records that overwrite each other, folding beside them; returns what was accepted at each moment."""
     connection = connect_writer(path)
     connection.execute("INSERT INTO series VALUES (1, ?, ?, 'temp')", (PRODUCT, DEVICE))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
