@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
+from enos_ingest.endpoint import mirror as mirror_module
 from enos_ingest.endpoint.mirror import Mirror
 from enos_ingest.endpoint.packets import encode_publish
 from enos_ingest.protocol.credentials import Credentials
@@ -134,3 +135,13 @@ def test_a_copy_that_is_not_taken_is_counted() -> None:
         assert mirror.watched
         mirror.watch(watcher, wanted=False)
     assert not mirror.watched
+
+
+def test_topics_whose_watchers_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many all are looked at anew; who watches what does not change by it."""
+    monkeypatch.setattr(mirror_module, "_KEPT_TOPICS", 2)
+    mirror, watcher = Mirror(lambda: None), Watching("a")
+    mirror.watch(watcher, wanted=True)
+    for topic in ("a", "b", "c", "d", "a"):
+        mirror.show(topic, b"x")
+    assert watcher.shown == [encode_publish("a", b"x")] * 2
