@@ -17,7 +17,7 @@ from enos_ingest.storage.faults import translated
 from enos_ingest.storage.sqlite import connect_reader, connect_writer
 from enos_ingest.storage.transactions import snapshot, transaction
 
-__all__ = ["SqliteRegistry", "load_directory", "open_registry", "revision", "write_directory"]
+__all__ = ["SqliteRegistry", "open_registry"]
 
 _Row: TypeAlias = tuple[Any, ...]
 
@@ -40,12 +40,12 @@ class SqliteRegistry:
     def directory(self) -> Directory:
         """The registry as it is now."""
         with translated(self._path):
-            return load_directory(self._connection)
+            return _load_directory(self._connection)
 
     def revision(self) -> int:
         """A number that grows with every change of the registry; cheap enough to ask many times a second."""
         with translated(self._path):
-            return revision(self._connection)
+            return _revision(self._connection)
 
     def apply(self, compute: Callable[[Directory], Directory]) -> tuple[Directory, Directory]:
         """Change the registry to what `compute` makes of it, nobody else coming between.
@@ -58,11 +58,11 @@ class SqliteRegistry:
                 that is not there, an asset id used twice); nothing is changed then, nor when `compute` raises.
         """
         with translated(self._path), transaction(self._connection):
-            old = load_directory(self._connection)
+            old = _load_directory(self._connection)
             new = compute(old)
             if not _write(self._connection, old, new):
                 return old, old
-            return old, load_directory(self._connection)
+            return old, _load_directory(self._connection)
 
     def declare(self, declaration: Declaration, models: Collection[str], *, prune: bool = False) -> list[Change]:
         """Apply a registry file, and return what that changed.
@@ -99,12 +99,12 @@ def open_registry(path: Path, *, read_only: bool = False) -> SqliteRegistry:
     return SqliteRegistry(path, connect_reader(path) if read_only else connect_writer(path))
 
 
-def revision(connection: sqlite3.Connection) -> int:
+def _revision(connection: sqlite3.Connection) -> int:
     """A number that grows with every change of the registry."""
     return int(connection.execute("SELECT value FROM meta WHERE name = 'registry_revision'").fetchone()[0])
 
 
-def load_directory(connection: sqlite3.Connection) -> Directory:
+def _load_directory(connection: sqlite3.Connection) -> Directory:
     """Everything that is declared, as of one moment."""
     with snapshot(connection):
         products = [
@@ -142,21 +142,12 @@ def load_directory(connection: sqlite3.Connection) -> Directory:
     return Directory(products, devices, topology, applications, operators)
 
 
-def write_directory(connection: sqlite3.Connection, old: Directory, new: Directory) -> None:
-    """Store the differences between `old`, which is stored, and `new`, in one transaction.
-
-    The revision grows if there are any. A device that stays keeps its stored `activated`, whatever `new` says: the
-    writer may have set it since. A device that goes leaves its points behind: they are history, not registry.
-
-    Raises:
-        sqlite3.Error: nothing was changed.
-    """
-    with transaction(connection):
-        _write(connection, old, new)
-
-
 def _write(connection: sqlite3.Connection, old: Directory, new: Directory) -> bool:
-    """Store the differences; returns whether there were any."""
+    """Store the differences between `old`, which is stored, and `new`; returns whether there were any.
+
+    The revision grows if there are. A device that stays keeps its stored `activated`, whatever `new` says: the writer
+    may have set it since. A device that goes leaves its points behind: they are history, not registry.
+    """
     before = connection.total_changes
     _write_products(connection, old.products, new.products)
     _write_devices(connection, old.devices, new.devices)

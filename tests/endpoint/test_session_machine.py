@@ -1,78 +1,60 @@
 """One device against a real hub and its database, whatever it does and however often the store fails.
 
-hypothesis makes up what the device does. `session_model` says what the hub may send next, `ledger` what is stored;
-the limits of the hub are small, so that each is met.
+hypothesis makes up what the device does. `machine.model` says what the hub may send next, `machine.ledger` what is
+stored; the limits of the hub are small, so that each is met.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import re
-import socket
-import sqlite3
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple, Self, TypeAlias
+from collections.abc import Sequence
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from enos_ingest.endpoint.packets import PacketType, encode_ack, encode_publish
-from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.reader import SqliteReader
-from enos_ingest.testing.hub import run_hub
+from enos_ingest.endpoint.packets import PacketType, encode_ack
 from tests.endpoint import inside
-from tests.endpoint.ledger import Ledger
-from tests.endpoint.raw import (
-    DISCONNECT,
-    PINGREQ,
-    Packet,
-    RawClient,
-    connect_packet,
-    subscribe_packet,
-    unsubscribe_packet,
+from tests.endpoint.machine.actions import (
+    AGAIN,
+    DRAFTS,
+    KEPT,
+    LAST_WORDS,
+    LISTENING,
+    RECEIPTS,
+    SLICES,
+    TIMES_APART,
+    Acknowledge,
+    Action,
+    Again,
+    Draft,
+    Ping,
+    Release,
+    Subscribe,
+    Unsubscribe,
 )
-from tests.endpoint.session_model import FILTERS, NOT_GRANTED, UNRELATED, Report, Sent, SessionModel
-from tests.endpoint.site import MODELS, REGISTRY, resume, resume_topic
+from tests.endpoint.machine.ledger import Ledger
+from tests.endpoint.machine.link import Link
+from tests.endpoint.machine.model import Report, Sent
+from tests.endpoint.machine.site import (
+    IN_FLIGHT,
+    IN_FLIGHT_BYTES,
+    IN_FLIGHT_PER_CONNECTION,
+    LITTLE,
+    MESSAGE_BYTES,
+    OUTGOING_BYTES,
+    PACKET_BYTES,
+    SUBSCRIPTIONS,
+    UNACKNOWLEDGED,
+    Site,
+    descriptors,
+    sockets,
+)
+from tests.endpoint.machine.wire import Wire
+from tests.endpoint.raw import Packet, connect_packet, subscribe_packet, unsubscribe_packet
 from tests.endpoint.waiting import eventually
-from tests.endpoint.wire import Wire
-
-UNACKNOWLEDGED, SUBSCRIPTIONS = 3, 3
-IN_FLIGHT, IN_FLIGHT_BYTES, IN_FLIGHT_PER_CONNECTION = 6, 3000, 4
-MESSAGE_BYTES, PACKET_BYTES, OUTGOING_BYTES = 1024, 2048, 4096
-
-LIMITS = {
-    "limits.unacknowledged": UNACKNOWLEDGED,
-    "limits.subscriptions": SUBSCRIPTIONS,
-    "limits.in_flight": IN_FLIGHT,
-    "limits.in_flight_bytes": IN_FLIGHT_BYTES,
-    "limits.in_flight_per_connection": IN_FLIGHT_PER_CONNECTION,
-    "limits.message_bytes": MESSAGE_BYTES,
-    "limits.packet_bytes": PACKET_BYTES,
-    "limits.outgoing_bytes": OUTGOING_BYTES,
-    "limits.drain_seconds": 1,
-}
-
-DEVICE = "P/alone"
-
-READ_BYTES = 2**18
-"""What asyncio reads from a socket at once."""
-
-LITTLE = 4096
-"""What the kernel is asked to keep for one end of a connection, so that those who do not read are noticed."""
-
-LAST_WORDS = {
-    "finish": b"",
-    "disconnect": DISCONNECT,
-    "malformed": b"\x00\x00",
-    "too long": encode_publish(resume_topic("alone"), bytes(PACKET_BYTES), qos=1, packet_id=1),
-}
-"""After which the hub closes a connection, and has taken all that came before."""
 
 SETTINGS = settings(
     max_examples=60,
@@ -83,219 +65,9 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-TIMES = 5
-TIMES_APART = 1000
-"""Each run has a span of time of its own, on one hub."""
 
-_ID = re.compile(rb'"id":"([^"]*)"')
-
-
-class Site:
-    """A hub, and what it is looked at with: its database, and a connection that locks it."""
-
-    def __init__(self) -> None:
-        self.runs = itertools.count(1)
-        self.failure: Exception | None = None
-        """What the first run that failed has failed with."""
-        self._open()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._parts.close()
-
-    def renew(self, failure: Exception) -> None:
-        """Start again with another hub: with this one a run has failed."""
-        self.failure = self.failure or failure
-        self._parts.close()
-        self._open()
-
-    def _open(self) -> None:
-        with contextlib.ExitStack() as parts:
-            self.hub = parts.enter_context(run_hub(registry=REGISTRY, models=MODELS, settings=LIMITS))
-            for server in inside.listener(self.hub)._servers:  # noqa: SLF001
-                for listening in server.sockets:  # which its connections take after
-                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LITTLE)
-            self.credentials = self.hub.credentials(DEVICE)
-            self.reader = parts.enter_context(SqliteReader(self.hub.database))
-            self.lock = parts.enter_context(
-                contextlib.closing(sqlite3.connect(self.hub.database, isolation_level=None))
-            )
-            self.lock.execute("PRAGMA busy_timeout = 30000")
-            self._use_once()
-            self.sockets = sockets()
-            self._parts = parts.pop_all()
-
-    def _use_once(self) -> None:
-        """Have everything opened that stays open."""
-        with RawClient(self.hub) as client:
-            assert client.connect(connect_packet(self.credentials)) == 0
-            client.publish(resume_topic("alone"), resume(1, time=0))
-        self.lock.execute("BEGIN IMMEDIATE")
-        self.lock.execute("ROLLBACK")
-        eventually(lambda: list(self.reader.points("P", "alone")))
-        eventually(lambda: inside.accepted(self.hub) == 0)
-
-    def last_rejected(self) -> int:
-        """The id of the newest quarantine entry, 0 for none."""
-        return max((row.id for row in self.reader.quarantine(limit=1)), default=0)
-
-    def values(self, start: int) -> dict[int, int]:
-        """What is stored of the device from a time on, by time."""
-        return {point.time: point.value for point in self.reader.points("P", "alone", start=start)}
-
-    def rejected(self, after: int) -> Counter[str]:
-        """What is in quarantine behind an entry, by the ids of the messages."""
-        entries = [self.reader.quarantine_entry(entry) for entry in range(after + 1, self.last_rejected() + 1)]
-        found = [_ID.search(entry.payload) for entry in entries if entry is not None]
-        return Counter(each[1].decode() for each in found if each is not None)
-
-
-class Held(NamedTuple):
-    """What the hub holds of a session."""
-
-    in_flight: int
-    unacknowledged: int
-    unreleased: int
-    subscriptions: int
-    buffered: int
-    outgoing: int
-    is_paused: bool
-
-
-class Draft(NamedTuple):
-    """A PUBLISH to be: what of, how, and how long its id is."""
-
-    kind: str
-    qos: int
-    packet_id: int
-    time: int = 0
-    padding: int = 0
-
-
-class Again(NamedTuple):
-    """What was sent before, on this connection or an earlier one, counted from the last: same id, same time, DUP."""
-
-    back: int
-
-
-class Release(NamedTuple):
-    """PUBREL, of all that PUBREC has come for, or of nothing that there was."""
-
-    is_unasked: bool
-
-
-class Subscribe(NamedTuple):
-    """SUBSCRIBE to topics of replies; more of them than the limit allows, and others' as well."""
-
-    filters: list[str]
-    qos: int
-
-
-class Unsubscribe(NamedTuple):
-    """UNSUBSCRIBE, from what is subscribed to or not."""
-
-    filters: list[str]
-
-
-class Acknowledge(NamedTuple):
-    """PUBACK of replies that have come: `all`, `first`, `last`; or of an `unknown` one."""
-
-    which: str
-
-
-class Ping(NamedTuple):
-    """PINGREQ."""
-
-
-Action: TypeAlias = Draft | Again | Release | Subscribe | Unsubscribe | Acknowledge | Ping
-
-_WANTED = st.lists(st.sampled_from([*FILTERS, UNRELATED, NOT_GRANTED]), min_size=1, max_size=SUBSCRIPTIONS)
-_ENDED = st.lists(st.sampled_from([*FILTERS]), min_size=1, max_size=SUBSCRIPTIONS)
-
-DRAFTS = st.builds(
-    Draft,
-    st.sampled_from(["good", "good", "good", "bad", "unreadable", "oversized", "denied", "nothing"]),
-    st.sampled_from([1, 2, 0]),
-    st.sampled_from([1, 2, 3, 1, 2, 3, 4]),
-    st.integers(0, TIMES - 1),
-    st.sampled_from([0, 100, 800]),
-)
-
-AGAIN = st.builds(Again, st.integers(1, 20))
-
-LISTENING: st.SearchStrategy[Action] = st.one_of(
-    st.builds(Subscribe, _WANTED, st.integers(0, 2)),
-    st.builds(Unsubscribe, _ENDED),
-)
-
-RECEIPTS: st.SearchStrategy[Action] = st.one_of(
-    st.builds(Release, st.booleans()),
-    st.builds(Acknowledge, st.sampled_from(["all", "first", "last", "unknown"])),
-    st.just(Ping()),
-)
-
-SLICES = st.lists(st.integers(1, 300), max_size=4)
-"""How the first bytes of a burst are cut."""
-
-KEPT = st.sampled_from([0, 0, 0, 1, 30, 100_000])
-"""How many of its last bytes leave with the next."""
-
-
-class Link:
-    """One connection of the device: its wire, its model, its messages."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
-        self.model = SessionModel(unacknowledged=UNACKNOWLEDGED, subscriptions=SUBSCRIPTIONS)
-        self.sent: list[Sent] = []
-        self.is_finished = False
-        """Whether nothing more will be sent, and the hub is to see it."""
-
-    def publish(self, report: Report, qos: int, packet_id: int, serial: int, *, is_again: bool = False) -> Sent | None:
-        """Queue a PUBLISH; the message that it is, None where it is none or one that was sent before."""
-        first = self.model.unreleased.get(packet_id) if qos == 2 else None
-        if first is not None:
-            report, is_again = first.report, True
-        packet = encode_publish(report.topic, report.payload, qos=qos, packet_id=packet_id if qos else 0)
-        self.wire.queue(bytes((packet[0] | 8,)) + packet[1:] if is_again else packet)
-        sent = self.model.publish(report, qos, packet_id if qos else 0, serial)
-        if sent is not None:
-            self.sent.append(sent)
-        return sent
-
-    def ping(self) -> None:
-        """Queue a PINGREQ."""
-        self.wire.queue(PINGREQ)
-        self.model.ping()
-
-    def end(self, last: bytes) -> None:
-        """Queue what makes the hub close the connection; with nothing to queue it is the end of the stream."""
-        if last:
-            self.wire.queue(last)
-            self.model.end()
-        self.is_finished = True
-        self.push()
-
-    def push(self) -> None:
-        """Hand over what waits, and the end of the stream behind it."""
-        self.wire.push()
-        if self.is_finished and not self.model.is_over and self.wire.is_empty:
-            self.wire.finish()
-
-    def receive(self) -> None:
-        """Take what has come, which must be what the model says."""
-        for packet in self.wire.packets():
-            self.model.receive(packet)
-
-    def receive_until(self, condition: Callable[[], bool]) -> None:
-        """Receive until it holds, or the hub has closed the connection."""
-        self.receive()
-        while not self.wire.is_closed and not condition():
-            self.wire.wait()
-            self.push()
-            self.receive()
+READ_BYTES = 2**18
+"""What asyncio reads from a socket at once."""
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -304,8 +76,7 @@ class SessionMachine(RuleBasedStateMachine):
     def __init__(self, site: Site) -> None:
         super().__init__()
         self.site, self.hub = site, site.hub
-        run = next(site.runs)
-        self.prefix, self.start = f"{run}.", run * TIMES_APART
+        self.run = next(site.runs)
         self.first_rejected = site.last_rejected()
         self.serials = itertools.count(1)
         self.ledger = Ledger()
@@ -407,7 +178,7 @@ class SessionMachine(RuleBasedStateMachine):
         if self.link is not None:
             self.link.model.only_before = self.down_since
             if is_noticed:
-                self._publish(self.link, self._report(Draft("good", 1, 1, 0, 0)), 1, 1)
+                self._publish(self.link, Draft("good", 1, 1).report(self.run, next(self.serials)), 1, 1)
                 self.link.push()
                 link = self.link
                 eventually(lambda: self._is_failing() or self._is_lost(link))
@@ -464,7 +235,7 @@ class SessionMachine(RuleBasedStateMachine):
         intake = inside.intake(self.hub)
         assert 0 <= intake.in_flight <= IN_FLIGHT
         assert 0 <= intake.in_flight_bytes < IN_FLIGHT_BYTES + MESSAGE_BYTES
-        held = self._held()
+        held = self.site.held()
         if held is None:
             return
         assert 0 <= held.in_flight <= IN_FLIGHT_PER_CONNECTION, held
@@ -524,7 +295,7 @@ class SessionMachine(RuleBasedStateMachine):
         """Queue what an action stands for, and tell the model."""
         match action:
             case Draft(_, qos, packet_id):
-                self._publish(link, self._report(action), qos, packet_id)
+                self._publish(link, action.report(self.run, next(self.serials)), qos, packet_id)
             case Again(back):
                 known = [sent for sent in self.messages if sent.qos]
                 if known:
@@ -549,28 +320,6 @@ class SessionMachine(RuleBasedStateMachine):
                     link.model.acknowledge(packet_id)
             case Ping():
                 link.ping()
-
-    def _report(self, draft: Draft) -> Report:
-        number = next(self.serials)
-        padding = 0 if draft.kind == "oversized" else draft.padding
-        identifier = f"{self.prefix}{number}.{'x' * padding}"
-        time = self.start + draft.time
-        topic = resume_topic("alone")
-        match draft.kind:
-            case "good":
-                payload = resume(number, time=time, identifier=identifier)
-                return Report(topic, payload, identifier, 200, time, number)
-            case "bad":
-                return Report(topic, resume("none", time=time, identifier=identifier), identifier, 1204)
-            case "unreadable":
-                return Report(topic, f'{{"id":"{identifier}", what'.encode(), identifier, 1206)
-            case "oversized":
-                payload = resume("x" * 1500, name="text", time=time, identifier=identifier)
-                return Report(topic, payload, identifier, 1206)
-            case "denied":
-                payload = resume(number, time=time, identifier=identifier)
-                return Report(resume_topic("other"), payload, identifier, 1212)
-        return Report("plant/line", b"runs", identifier, None)
 
     def _publish(self, link: Link, report: Report, qos: int, packet_id: int, *, is_again: bool = False) -> None:
         sent = link.publish(report, qos, packet_id, next(self.serials), is_again=is_again)
@@ -621,41 +370,18 @@ class SessionMachine(RuleBasedStateMachine):
         return inside.store(self.hub).failure is not None
 
     def _check_stored(self) -> None:
-        self.ledger.check(self.site.values(self.start), self.site.rejected(self.first_rejected))
+        self.ledger.check(self.site.values(self.run * TIMES_APART), self.site.rejected(self.first_rejected))
 
     def _compare(self) -> None:
         """Once all that left have gone: the database holds what it must, and nothing else."""
         eventually(lambda: inside.accepted(self.hub) == (self.link is not None))
         eventually(lambda: inside.intake(self.hub).in_flight == 0)
         self._check_stored()
-        stored, rejected = self.site.values(self.start), self.site.rejected(self.first_rejected)
+        stored, rejected = self.site.values(self.run * TIMES_APART), self.site.rejected(self.first_rejected)
         for link in self.ended:
             self.ledger.check_order(link.sent, stored, rejected)
         self.ended.clear()
         self.ledger.settle(stored, rejected)
-
-    def _held(self) -> Held | None:
-        found: list[Held] = []
-
-        def look() -> None:
-            session = inside.listener(self.hub).sessions._sessions.get(DeviceId("P", "alone"))  # noqa: SLF001
-            if session is None:
-                return
-            connection = session._connection  # noqa: SLF001
-            found.append(
-                Held(
-                    session.in_flight,
-                    len(session._unacknowledged),  # noqa: SLF001
-                    len(session._unreleased),  # noqa: SLF001
-                    len(session._subscriptions),  # noqa: SLF001
-                    connection._decoder.buffered,  # noqa: SLF001
-                    connection._transport.get_write_buffer_size(),  # noqa: SLF001
-                    connection._paused,  # noqa: SLF001
-                )
-            )
-
-        inside.run_inside(self.hub, look)
-        return found[0] if found else None
 
 
 def test_whatever_one_device_does() -> None:
@@ -668,17 +394,3 @@ def test_whatever_one_device_does() -> None:
             # The hub has threads, so a failure may not come again; it is one all the same.
             raise (site.failure or flaky) from flaky
     assert descriptors() <= before
-
-
-def descriptors() -> int:
-    """How many file descriptors this process has open."""
-    return len(list(Path("/dev/fd").iterdir()))
-
-
-def sockets() -> int:
-    """How many of them are sockets; SQLite keeps a closed file open while another connection has it locked."""
-    found = 0
-    for descriptor in Path("/dev/fd").iterdir():
-        with contextlib.suppress(OSError):  # that of the folder itself is gone
-            found += descriptor.is_socket()
-    return found

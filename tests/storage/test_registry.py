@@ -13,8 +13,7 @@ import pytest
 from enos_ingest.devices.directory import Application, Device, Directory, OperatorAccount, Product
 from enos_ingest.errors import RegistryError, StorageError
 from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.registry import load_directory, open_registry, revision, write_directory
-from enos_ingest.storage.sqlite import connect_writer
+from enos_ingest.storage.registry import open_registry
 
 GATEWAY, SUB_1, SUB_2 = DeviceId("EbxGvUrE", "gw-1"), DeviceId("Sb7PkXyZ", "sub001"), DeviceId("Sb7PkXyZ", "sub002")
 
@@ -189,18 +188,6 @@ def test_two_programs_change_one_after_the_other(tmp_path: Path) -> None:
         first.join()
     assert set(old.devices) == {GATEWAY, SUB_1}
     assert set(new.devices) == {GATEWAY, SUB_1, SUB_2}
-
-
-def test_write_directory_on_a_plain_connection(tmp_path: Path) -> None:
-    """The functions behind the class work on any connection."""
-    with closing(connect_writer(tmp_path / "x.db")) as connection:
-        write_directory(connection, Directory(), FULL)
-        assert revision(connection) == 1
-        assert_same(load_directory(connection), FULL)
-        assert not connection.in_transaction
-        with pytest.raises(sqlite3.IntegrityError):
-            write_directory(connection, FULL, Directory([], DEVICES))
-        assert_same(load_directory(connection), FULL)
 
 
 def test_points_of_a_removed_device_stay(tmp_path: Path) -> None:

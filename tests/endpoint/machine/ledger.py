@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tests.endpoint.session_model import Sent
+from tests.endpoint.machine.model import Sent
 
 __all__ = ["Ledger"]
 
