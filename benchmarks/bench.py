@@ -13,9 +13,9 @@ from benchmarks.accounts import Account, make_registry, read_registry
 from benchmarks.figures import HEADER, Figures, row
 from benchmarks.fleet import Fleet
 from benchmarks.hub import Hub
-from benchmarks.machine import loop_factory
 from benchmarks.reports import Reports
 from benchmarks.servers import Server
+from enos_ingest.cli.serve import loop_factory
 
 __all__ = ["Bench", "BenchError", "Finding", "Options", "Workload"]
 

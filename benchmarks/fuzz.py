@@ -27,13 +27,14 @@ from benchmarks.flags import number
 from benchmarks.fleet import Fleet, FleetError
 from benchmarks.hub import Hub, HubError, run_hub
 from benchmarks.hub_log import HubLog
-from benchmarks.machine import describe, loop_factory
+from benchmarks.machine import describe
 from benchmarks.mutations import MUTATIONS, good_packets
 from benchmarks.packets import device_connect, encode_connect
 from benchmarks.reports import Reports
 from benchmarks.servers import LIMITS, Server
 from benchmarks.usage import Usage
 from benchmarks.waiting import within
+from enos_ingest.cli.serve import loop_factory
 
 __all__ = ["Fuzz", "main", "run_fuzz"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib.metadata
 import os
@@ -10,7 +9,7 @@ import platform
 import sqlite3
 from pathlib import Path
 
-__all__ = ["describe", "loop_factory", "machine", "versions"]
+__all__ = ["describe", "machine", "versions"]
 
 
 def describe() -> str:
@@ -36,13 +35,3 @@ def machine() -> str:
                 processor = line.partition(":")[2].strip()
                 break
     return f"{platform.system()} {platform.release()}, {os.cpu_count()} CPUs ({processor})"
-
-
-def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """The fastest event loop that there is; None for asyncio's own."""
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return loop

@@ -26,11 +26,12 @@ from benchmarks.flags import number
 from benchmarks.fleet import Fleet, FleetError
 from benchmarks.hub import Hub, HubError
 from benchmarks.hub_log import HubLog
-from benchmarks.machine import describe, loop_factory
+from benchmarks.machine import describe
 from benchmarks.reports import POINTS, Reports
 from benchmarks.servers import HUB, Server
 from benchmarks.usage import HEADER, Usage
 from benchmarks.waiting import within
+from enos_ingest.cli.serve import loop_factory
 from enos_ingest.storage.reader import SqliteReader
 
 __all__ = ["Soak", "main", "run_soak"]

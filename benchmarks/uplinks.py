@@ -30,8 +30,9 @@ from benchmarks.figures import HEADER, Figures, median_run, row
 from benchmarks.flags import checkout, number
 from benchmarks.fleet import Fleet, FleetError
 from benchmarks.hub import HERE, Hub, HubError, run_hub
-from benchmarks.machine import describe, loop_factory, machine, versions
+from benchmarks.machine import describe, machine, versions
 from benchmarks.reports import POINTS, Reports
+from enos_ingest.cli.serve import loop_factory
 from enos_ingest.sockets import Bind
 
 __all__ = ["main"]

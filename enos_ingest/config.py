@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from enos_ingest.errors import ConfigError
-from enos_ingest.settings import ENVIRONMENT_PREFIX, SECTIONS, SLOTS, Settings, Slot, as_toml
+from enos_ingest.settings import Settings
+from enos_ingest.slots import ENVIRONMENT_PREFIX, SECTIONS, SLOTS, Slot, as_toml
 from enos_ingest.sockets import Bind
 from enos_ingest.toml import parse_toml
 

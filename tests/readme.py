@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from enos_ingest.settings import describe_settings
+from enos_ingest.slots import describe_settings
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -17,8 +17,8 @@ from enos_ingest.settings import (
     MqttSettings,
     SecuritySettings,
     Settings,
-    describe_settings,
 )
+from enos_ingest.slots import describe_settings
 from enos_ingest.sockets import Bind
 
 SAMPLE = Path(__file__).parent.parent / "enos-ingest.toml"

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from enos_ingest.cli import build_parser
 from enos_ingest.http.metrics import Metrics
-from enos_ingest.settings import describe_settings
+from enos_ingest.slots import describe_settings
 from tests.http.test_metrics import readings
 from tests.readme import README, ROOT, comparable, console_steps, settings_table
 

@@ -18,7 +18,7 @@ from enos_ingest.logs import configure_logging, get_logger
 from enos_ingest.service import Service
 from enos_ingest.settings import Settings
 
-__all__ = ["add_commands", "run_service"]
+__all__ = ["add_commands", "loop_factory", "run_service"]
 
 log = get_logger(__name__)
 
@@ -85,7 +85,7 @@ def run_service(loaded: Settings, make: Callable[[Settings], Service] = Service)
     # Strangers must not take the last files: the database and the log need theirs.
     limits = replace(loaded.limits, connections=max(1, min(loaded.limits.connections, allowed)))
     loaded = replace(loaded, limits=limits)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(make, loaded))
 
 
@@ -121,7 +121,8 @@ def _allow_open_files(connections: int) -> int:
     return allowed
 
 
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """uvloop where it exists."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

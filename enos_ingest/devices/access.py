@@ -2,7 +2,7 @@
 
 A device may use the topics under its own product and device key and, as a gateway, under those of the
 sub-devices in its topology; an integration channel those of its product's integration topics. What a client may
-publish and what it may receive never overlap, so nothing that a device sends is routed back to it.
+publish and what it may receive never overlap, and a device is sent nothing but the answers to its own requests.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def may_receive(identity: Identity, name: str, directory: Directory) -> bool:
 def may_subscribe(identity: Identity, topic_filter: str, directory: Directory) -> bool:
     """Whether a client may subscribe to a topic filter.
 
-    A `+` in place of a device's keys is granted and means "mine": `may_receive` sees to that.
+    A `+` in place of a device's keys is granted and means "mine": a session is sent answers to its own requests only.
     """
     if not is_filter(topic_filter):
         return False

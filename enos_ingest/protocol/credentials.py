@@ -23,7 +23,6 @@ from enos_ingest.protocol.identity import CHANNEL_DEVICE_KEY, Channel, DeviceId,
 __all__ = [
     "SECURE_MODE_CHANNEL",
     "SECURE_MODE_DEVICE",
-    "SECURE_MODE_PRODUCT",
     "ClientId",
     "Credentials",
     "make_credentials",
@@ -35,8 +34,6 @@ __all__ = [
 
 SECURE_MODE_DEVICE = 2
 """Signed with the device secret: the usual login."""
-SECURE_MODE_PRODUCT = 3
-"""Signed with the product secret: dynamic activation."""
 SECURE_MODE_CHANNEL = 4
 """Signed with the product secret: the message-integration channel."""
 

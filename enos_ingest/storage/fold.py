@@ -195,7 +195,7 @@ class Fold:
         """Take what is sorted, if it is."""
         try:
             result = self._sorter.result(wait=wait)
-        except Exception:
+        except Exception:  # passed on; what was not sorted will be, once the fold is tried again
             self._sorting = False
             raise
         if result is None:

@@ -26,7 +26,8 @@ from enos_ingest.outcome import Point
 from enos_ingest.protocol.credentials import Credentials, make_credentials
 from enos_ingest.protocol.identity import CHANNEL_DEVICE_KEY, Channel, DeviceId, Publisher
 from enos_ingest.service import Service
-from enos_ingest.settings import PACKAGED_MODELS, Settings, as_toml
+from enos_ingest.settings import PACKAGED_MODELS, Settings
+from enos_ingest.slots import as_toml
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.registry import open_registry
 from enos_ingest.storage.store import QuarantineEntry

@@ -45,7 +45,7 @@ class Stop:
         deadline = time.monotonic() + seconds
         self.check()
         while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK_SECONDS))
+            time.sleep(min(left, _LOOK_SECONDS))  # a handler of signals may only note them, and wakes nobody
             self.check()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:

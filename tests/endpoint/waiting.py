@@ -19,4 +19,4 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError("the condition never came true")
-        time.sleep(_PAUSE)
+        time.sleep(_PAUSE)  # the hub, in a thread or process of its own, tells nobody
