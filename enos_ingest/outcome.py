@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from enos_ingest.commands.command import Command
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import DeviceId
 
@@ -47,13 +48,15 @@ class Rejection(NamedTuple):
 class Record:
     """What one message asks the store to commit, all or nothing, in this order.
 
-    `activated` names devices whose first successful login this is; `time` is when, in epoch milliseconds.
+    `activated` names devices whose first successful login this is; `time` is when, in epoch milliseconds. `command` is
+    a command as it is from now on, in place of what is stored under its id.
     """
 
     points: list[Point]
     rejection: Rejection | None = None
     activated: DeviceId | None = None
     time: int = 0
+    command: Command | None = None
 
 
 @dataclass(slots=True)
