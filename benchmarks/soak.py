@@ -47,7 +47,7 @@ class Soak:
 
     Args:
         seconds: time that devices report, the warm-up included.
-        warmup: time after which memory is expected to be flat: the database's cache of 64 MiB is full by then.
+        warmup: time after which memory is expected to be flat: by then the database's cache of 64 MiB is nearly full.
         rate: messages a second.
         reconnects: connections a second that end and come back.
         report: seconds between two lines.
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = 60 * options.minutes
     soak = Soak(
         seconds=seconds,
-        warmup=min(300.0, seconds / 4) if options.warmup is None else 60 * options.warmup,
+        warmup=min(900.0, seconds / 4) if options.warmup is None else 60 * options.warmup,
         rate=options.rate,
         devices=options.devices,
         reconnects=options.reconnects,

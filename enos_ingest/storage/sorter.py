@@ -6,10 +6,12 @@ import queue
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from enos_ingest.storage.inbox import ARRIVED, UPSERT
 from enos_ingest.storage.sqlite import connect_beside
@@ -56,13 +58,22 @@ _SORT = f"""
     {ARRIVED} WHERE inbox.id > :after AND inbox.id <= :last ORDER BY series, time, inbox.id, each.key
 """
 
-_SLICES = """
-    SELECT max(id), count(*) FROM (
-        SELECT id, sum(:row + length(value) + :page * first) OVER (ORDER BY id) / :slice AS slice
-        FROM (SELECT id, value, series IS NOT lag(series) OVER (ORDER BY id) AS first FROM scratch.sorted)
+# One row for all: each row that is fetched waits for the interpreter lock. Points are looked at some at a time, in the
+# order of their ids; a window over every single one takes longer than the sort.
+_WEIGHTS = """
+    SELECT json_group_array(json_array(last, points, weight)) FROM (
+        SELECT
+            max(id) AS last,
+            count(*) AS points,
+            sum(:row + length(value)) + :page * count(DISTINCT series) AS weight
+        FROM scratch.sorted GROUP BY id / :some ORDER BY last
     )
-    GROUP BY slice ORDER BY slice
 """
+
+_LONGEST = "SELECT coalesce(max(length(value)), 0) FROM scratch.sorted"
+
+_SOME_POINTS = 32
+"""Points that are weighed together, fewer where values are so long that they would make a slice by themselves."""
 
 _PARTS = """
     SELECT max(id), sum(points), sum(size) FROM (
@@ -194,10 +205,31 @@ class Sorter:
         connection.execute(_SORT, part)
         steps = []
         before = 0
-        weights = {"row": _ROW_SIZE, "page": _PAGE_SIZE, "slice": SLICE_SIZE}
-        for end, points in connection.execute(_SLICES, weights):
+        for end, points in _slices(self._weights()):
             steps.append(Step(_PUT, (before, end), points))
             before = end
         removed = connection.execute(_PARTS, {**part, "row": _ROW_SIZE, "part": REMOVED_SIZE}).fetchall()
         steps.extend(Step(_REMOVE, (end,), _REMOVE_COST, points, size) for end, points, size in removed)
         return Sorted(scratch, last, sum(row[1] for row in removed), sum(row[2] for row in removed), steps)
+
+    def _weights(self) -> list[tuple[int, int, int]]:
+        """What is sorted, some points at a time: the id of the last, how many, and what it takes to put them."""
+        (longest,) = self._connection.execute(_LONGEST).fetchone()
+        some = max(1, min(_SOME_POINTS, SLICE_SIZE // (_ROW_SIZE + longest)))
+        (text,) = self._connection.execute(_WEIGHTS, {"row": _ROW_SIZE, "page": _PAGE_SIZE, "some": some}).fetchone()
+        weights: list[tuple[int, int, int]] = orjson.loads(text)
+        return weights
+
+
+def _slices(weights: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
+    """The id of the last point of each slice, and how many it has."""
+    end = points = size = 0
+    for last, more, weight in weights:
+        if points and size + weight > SLICE_SIZE:
+            yield end, points
+            points = size = 0
+        end = last
+        points += more
+        size += weight
+    if points:
+        yield end, points
