@@ -61,11 +61,14 @@ _SORT = f"""
 # One row for all: each row that is fetched waits for the interpreter lock. Points are looked at some at a time, in the
 # order of their ids; a window over every single one takes longer than the sort.
 _WEIGHTS = """
-    SELECT json_group_array(json_array(last, points, weight)) FROM (
+    SELECT json_group_array(json_array(last, points, size, series, first_series, last_series)) FROM (
         SELECT
             max(id) AS last,
             count(*) AS points,
-            sum(:row + length(value)) + :page * count(DISTINCT series) AS weight
+            sum(length(value)) AS size,
+            count(DISTINCT series) AS series,
+            min(series) AS first_series,
+            max(series) AS last_series
         FROM scratch.sorted GROUP BY id / :some ORDER BY last
     )
 """
@@ -212,13 +215,16 @@ class Sorter:
         steps.extend(Step(_REMOVE, (end,), _REMOVE_COST, points, size) for end, points, size in removed)
         return Sorted(scratch, last, sum(row[1] for row in removed), sum(row[2] for row in removed), steps)
 
-    def _weights(self) -> list[tuple[int, int, int]]:
+    def _weights(self) -> Iterator[tuple[int, int, int]]:
         """What is sorted, some points at a time: the id of the last, how many, and what it takes to put them."""
         (longest,) = self._connection.execute(_LONGEST).fetchone()
         some = max(1, min(_SOME_POINTS, SLICE_SIZE // (_ROW_SIZE + longest)))
-        (text,) = self._connection.execute(_WEIGHTS, {"row": _ROW_SIZE, "page": _PAGE_SIZE, "some": some}).fetchone()
-        weights: list[tuple[int, int, int]] = orjson.loads(text)
-        return weights
+        (text,) = self._connection.execute(_WEIGHTS, {"some": some}).fetchone()
+        before = None
+        for last, points, size, series, first_series, last_series in orjson.loads(text):
+            pages = series - (first_series == before)
+            yield last, points, size + _ROW_SIZE * points + _PAGE_SIZE * pages
+            before = last_series
 
 
 def _slices(weights: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
