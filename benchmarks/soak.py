@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
         "--warmup",
         type=number(float, 0.001, 100_000),
         metavar="MINUTES",
-        help="after which memory must be flat (default: a quarter of the time, at most 5)",
+        help="after which memory must be flat (default: a quarter of the time, at most 15)",
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="put the database below DIR")
     return parser
