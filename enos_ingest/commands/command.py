@@ -56,6 +56,8 @@ class Command:
         finished: when it became final, None before.
         output: the answer's `data` for a service call, None for others and before.
         device_code, device_message: the device's words where it answered with an error.
+        name: what the thing model called the point or service when the command was made, as a StringI18n
+            (`{"defaultValue": "...", "i18nValue": {"en_US": "..."}}`); None where it had no name.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Command:
     output: Any = None
     device_code: int | None = None
     device_message: str = ""
+    name: dict[str, Any] | None = None
 
     @property
     def is_cached(self) -> bool:

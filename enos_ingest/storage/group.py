@@ -11,7 +11,7 @@ import orjson
 
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Point, Record
-from enos_ingest.storage import inbox, quarantine
+from enos_ingest.storage import command_rows, inbox, quarantine
 from enos_ingest.storage.inbox import Content
 from enos_ingest.storage.store import Done
 
@@ -54,10 +54,12 @@ class Special(NamedTuple):
     """A record that takes more than to append its points, and those of its points whose series is to be found yet.
 
     `rows` are all its points, with the series' key in place of its id where that is not known; none where all are.
+    `command` is its command as a row.
     """
 
     record: Record
     rows: _Rows
+    command: command_rows.Row | None = None
 
 
 class Group:
@@ -80,7 +82,7 @@ class Group:
         self.size = 0
         """How many bytes they have together, about."""
         self.special: dict[int, Special] = {}
-        """Records with new series, a rejection or an activation, by their place."""
+        """Records with new series, a rejection, an activation or a command, by their place."""
         self.faults: dict[int, StorageError] = {}
         """Why no database could hold a record, by its place; nothing of it is written."""
 
@@ -95,20 +97,24 @@ class Group:
     def add(self, record: Record, done: Done, known: SeriesIds) -> None:
         """Append a record; whatever is wrong with it, it fails alone."""
         points, rejection = record.points, record.rejection
-        part, rows = b"", _NO_ROWS
+        part, rows, command = b"", _NO_ROWS, None
         try:
             if points:
                 part, rows = _encode(points, known)
+            if record.command is not None:
+                command = command_rows.to_row(record.command)
         except Exception as error:  # noqa: BLE001 - told to who waits for this record
             self.fail(len(self.dones), error)
         else:
             self.points += len(points)
             self.size += len(part)
-            if rows or rejection is not None or record.activated is not None:
-                self.special[len(self.dones)] = Special(record, rows)
+            if rows or rejection is not None or record.activated is not None or command is not None:
+                self.special[len(self.dones)] = Special(record, rows, command)
                 self.size += sum(len(row[2]) for row in rows)
                 if rejection is not None:
                     self.size += len(rejection.payload)
+                if command is not None:
+                    self.size += command_rows.size(command)
         self.dones.append(done)
         self.parts.append(part)
 
@@ -190,6 +196,7 @@ def store(
                 "UPDATE devices SET activated = ? WHERE product_key = ? AND device_key = ? AND activated IS NULL",
                 (each.record.time, *device),
             )
+    command_rows.put(connection, [each.command for each in special if each.command is not None])
     return found, content
 
 

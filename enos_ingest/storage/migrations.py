@@ -198,7 +198,41 @@ _INBOX: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX)
+_COMMANDS: Migration = (
+    # Values and service calls on their way to devices. `kind` and `state` are the numbers of the REST API; times are
+    # epoch milliseconds; `name`, `input` and `output` are JSON texts. What is long comes last.
+    """
+    CREATE TABLE commands (
+        id INTEGER PRIMARY KEY,
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        identifier TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        sent INTEGER,
+        finished INTEGER,
+        timeout INTEGER NOT NULL,
+        pending_ttl INTEGER NOT NULL,
+        application TEXT NOT NULL,
+        device_code INTEGER,
+        device_message TEXT NOT NULL,
+        name TEXT,
+        topic TEXT NOT NULL,
+        input TEXT NOT NULL,
+        output TEXT,
+        payload BLOB NOT NULL
+    ) STRICT
+    """,
+    # Each ends with the order in which a search wants its rows (the id comes last in every index).
+    "CREATE INDEX commands_created ON commands (created)",
+    "CREATE INDEX commands_state ON commands (state, created)",
+    "CREATE INDEX commands_device ON commands (product_key, device_key, created)",
+    # By what they are deleted: an unfinished one never is.
+    "CREATE INDEX commands_finished ON commands (finished) WHERE finished IS NOT NULL",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS)
 """Append only: the first leads to version 1, and no released one may ever change."""
 
 

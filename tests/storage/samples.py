@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from enos_ingest.commands.command import Command, Kind
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Point, Record, Rejection
+from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.writer import SqliteWriter
 
@@ -36,6 +38,29 @@ def rejection(number: int = 1, payload: bytes = b"{", reason: str = "no JSON") -
     return Rejection(
         number, "/sys/EbxGvUrE/gw-1/thing/measurepoint/post", f"{PRODUCT}/{DEVICE}", 1206, reason, payload, len(payload)
     )
+
+
+def command(number: int = 1, **changes: Any) -> Command:
+    """A cached command to the one device, made at the time `number`; `changes` are members that differ."""
+    made: dict[str, Any] = {
+        "id": str(10**17 + number),
+        "device": DeviceId(PRODUCT, DEVICE),
+        "kind": Kind.SET_MEASUREPOINT,
+        "identifier": "temp",
+        "input": 21.5,
+        "topic": f"/sys/{PRODUCT}/{DEVICE}/thing/service/measurepoint/set",
+        "payload": b"{}",
+        "timeout": 30,
+        "pending_ttl": 600,
+        "created": number,
+        "application": "scada",
+    }
+    return Command(**(made | changes))
+
+
+def ordered(command: Command) -> Record:
+    """What stores a command and nothing else."""
+    return Record([], command=command)
 
 
 @asynccontextmanager

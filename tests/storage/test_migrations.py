@@ -10,9 +10,21 @@ from pathlib import Path
 import pytest
 
 from enos_ingest.errors import NewerDatabaseError, StorageError
+from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.migrations import APPLICATION_ID, MIGRATIONS, Migration
 from enos_ingest.storage.sqlite import connect_reader, connect_writer
-from tests.storage.samples import DEVICE, PRODUCT, commit, folded, open_writer, point, record, stored
+from tests.storage.samples import (
+    DEVICE,
+    PRODUCT,
+    command,
+    commit,
+    folded,
+    open_writer,
+    ordered,
+    point,
+    record,
+    stored,
+)
 
 SECOND: Migration = ("ALTER TABLE products ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",)
 BROKEN: Migration = ("CREATE TABLE half (x)", "INSERT INTO nowhere VALUES (1)")
@@ -113,7 +125,7 @@ def test_points_of_version_one_are_kept_and_overwritten(tmp_path: Path) -> None:
         connection.execute("INSERT INTO points VALUES (7, 1, '1.0', 3, 1), (7, 2, '\"two\"', NULL, 0)")
         before = connection.execute("SELECT * FROM measurepoints ORDER BY time").fetchall()
     connect_writer(path).close()
-    assert version(path) == 2
+    assert version(path) == len(MIGRATIONS)
     with closing(connect_reader(path)) as connection:
         assert connection.execute("SELECT * FROM measurepoints ORDER BY time").fetchall() == before
     old = [point(1.0, time=1, quality=3, origin="resume"), point("two", time=2)]
@@ -129,10 +141,31 @@ def test_points_of_version_one_are_kept_and_overwritten(tmp_path: Path) -> None:
     assert stored(path) == [old[0], point("new", time=2), point(3, time=3)]
 
 
+def test_version_two_gets_commands_and_keeps_what_waits(tmp_path: Path) -> None:
+    """Points that version 2 has not folded yet are kept, and its database takes commands."""
+    path = tmp_path / "x.db"
+    with closing(connect_writer(path, migrations=MIGRATIONS[:2])) as connection:
+        connection.execute("INSERT INTO series VALUES (7, ?, ?, 'temp')", (PRODUCT, DEVICE))
+        rows = '[[7, 1, "1.0", 3, 1]]'
+        connection.execute("INSERT INTO inbox (points, size, rows) VALUES (1, ?, ?)", (len(rows), rows))
+    with pytest.raises(StorageError, match="schema version 2, this program needs 3: start the service once"):
+        SqliteCommands(path)
+
+    async def run() -> None:
+        async with open_writer(path) as writer:
+            await commit(writer, ordered(command()))
+
+    asyncio.run(run())
+    assert version(path) == 3
+    assert stored(path) == [point(1.0, time=1, quality=3, origin="resume")]
+    with SqliteCommands(path) as commands:
+        assert commands.unfinished() == [command()]
+
+
 def test_the_program_of_version_one_leaves_version_two_alone(tmp_path: Path) -> None:
     """It knows nothing of the inbox, so it must not read the points either."""
     path = tmp_path / "x.db"
-    connect_writer(path).close()
+    connect_writer(path, migrations=MIGRATIONS[:2]).close()
     before = path.read_bytes()
     for connect in (connect_writer, connect_reader):
         with pytest.raises(NewerDatabaseError, match="schema version 2, this program knows up to 1: use the newer"):

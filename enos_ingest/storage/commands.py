@@ -1,0 +1,120 @@
+"""Commands as they are stored: read for people and for a start, deleted when they are old."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from time import perf_counter, sleep
+from types import TracebackType
+from typing import Any, Self
+
+from enos_ingest.commands.command import Command
+from enos_ingest.storage.command_rows import COLUMNS, from_row
+from enos_ingest.storage.faults import translated
+from enos_ingest.storage.sqlite import connect_beside, connect_reader
+from enos_ingest.storage.transactions import transaction
+
+__all__ = ["SqliteCommands"]
+
+PURGE_ROWS = 500
+"""Commands deleted in one transaction, some milliseconds: the writer waits for it, and devices for the writer."""
+
+_UNFINISHED = f"SELECT {COLUMNS} FROM commands WHERE state IN (1, 4) ORDER BY id"  # noqa: S608 - constants
+
+_ONE = f"SELECT {COLUMNS} FROM commands WHERE id = ?"  # noqa: S608 - constants
+
+_OLD = """
+    DELETE FROM commands WHERE id IN (
+        SELECT id FROM commands WHERE finished IS NOT NULL AND finished < ? ORDER BY finished, id LIMIT ?
+    )
+"""
+
+_OLDEST = """
+    DELETE FROM commands WHERE id IN (
+        SELECT id FROM commands WHERE finished IS NOT NULL ORDER BY finished, id LIMIT ?
+    )
+"""
+
+_FINISHED = "SELECT count(*) FROM commands WHERE finished IS NOT NULL"
+
+
+class SqliteCommands:
+    """Reads commands on a connection of its own; a context manager. Its methods block, and any thread may call them.
+
+    Commands are written by the service's writer alone; `purge` is for the process that has it open.
+
+    Raises:
+        StorageError: as `connect_reader`; each method, when the database cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = connect_reader(path)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def unfinished(self) -> list[Command]:
+        """The commands that are `CREATED` or `RELEASED`, by id."""
+        return [from_row(row) for row in self._read(_UNFINISHED)]
+
+    def last_id(self) -> int:
+        """The greatest id that is stored, 0 where there is no command."""
+        return int(self._read("SELECT coalesce(max(id), 0) FROM commands")[0][0])
+
+    def get(self, command_id: str) -> Command | None:
+        """One command, None where there is none of that id, whatever the text."""
+        if not (command_id.isascii() and command_id.isdigit() and len(command_id) == 18):
+            return None
+        rows = self._read(_ONE, int(command_id))
+        return from_row(rows[0]) if rows else None
+
+    def purge(self, before: int, keep: int) -> int:
+        """Delete finished commands that ended before a time, in epoch milliseconds, and the oldest beyond `keep`.
+
+        Slice by slice, each a transaction of its own, with pauses between them in which the writer gets its turn.
+
+        Returns:
+            how many were deleted.
+        """
+        with translated(self._path):
+            connection = connect_beside(self._path.resolve())
+            try:
+                # What a power cut brings back is deleted at the next call.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                deleted = 0
+                while count := _delete(connection, _OLD, before, PURGE_ROWS):
+                    deleted += count
+                surplus = connection.execute(_FINISHED).fetchone()[0] - keep
+                while surplus > 0 and (count := _delete(connection, _OLDEST, min(surplus, PURGE_ROWS))):
+                    deleted += count
+                    surplus -= count
+                return deleted
+            finally:
+                connection.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
+
+    def _read(self, query: str, *parameters: Any) -> list[Any]:
+        with self._lock, translated(self._path):
+            return self._connection.execute(query, parameters).fetchall()
+
+
+def _delete(connection: sqlite3.Connection, statement: str, *parameters: int) -> int:
+    started = perf_counter()
+    with transaction(connection):
+        count = connection.execute(statement, parameters).rowcount
+    if count:
+        # SQLite has no queue of those who wait to write: without a pause the writer could come last for long.
+        sleep(perf_counter() - started)
+    return count
