@@ -13,6 +13,7 @@ from enos_ingest.sockets import Bind
 
 __all__ = [
     "PACKAGED_MODELS",
+    "CommandsSettings",
     "HttpSettings",
     "LimitsSettings",
     "LogSettings",
@@ -244,6 +245,39 @@ class LimitsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandsSettings:
+    """Values and service calls that business software sends to devices."""
+
+    node: int = field(
+        default=0,
+        metadata=_about(
+            "The number of this hub, another one for each hub of a site: no two give a command the same id.",
+            low=0,
+            high=255,
+        ),
+    )
+    cached_per_device: int = field(
+        default=50,
+        metadata=_about(
+            "Commands that wait for one device to come online; a further one is answered 11902.", low=1, high=10_000
+        ),
+    )
+    waiting: int = field(
+        default=10_000,
+        metadata=_about(
+            "Callers that wait for the answer of a device, over all devices; further ones are turned away.",
+            low=1,
+            high=1_000_000,
+        ),
+    )
+    kept_days: int = field(default=30, metadata=_about("Days that a finished command is kept.", low=1, high=36_500))
+    kept: int = field(
+        default=1_000_000,
+        metadata=_about("Finished commands kept; beyond that the oldest go.", low=1, high=1_000_000_000),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What is written to standard error."""
 
@@ -275,6 +309,7 @@ class Settings:
     models: ModelsSettings = field(default_factory=ModelsSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
+    commands: CommandsSettings = field(default_factory=CommandsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     base: Path = field(default_factory=Path.cwd)
     given: frozenset[str] = field(default=frozenset(), compare=False)
