@@ -22,7 +22,7 @@ from amqtt.session import Session
 from enos_ingest.devices.access import may_receive, may_subscribe
 from enos_ingest.devices.directory import Directory
 from enos_ingest.logs import get_logger
-from enos_ingest.protocol.identity import Identity, Operator
+from enos_ingest.protocol.identity import Hub, Operator
 
 __all__ = ["BrokerClient", "EmbeddedBroker"]
 
@@ -41,7 +41,7 @@ class BrokerClient(Protocol):
     def client_id(self) -> str: ...
 
     @property
-    def identity(self) -> Identity: ...
+    def identity(self) -> Operator | Hub: ...
 
     def delivered(self) -> None:
         """The broker has taken one PUBLISH of this client for distribution."""
@@ -190,7 +190,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]
             case Action.RECEIVE:
                 # Of what is not acknowledged amqtt has a task for each, and keeps them for seconds.
                 behind = len(session.inflight_out) >= self._unacknowledged
-                if behind or not may_receive(client.identity, topic, self._directory()):
+                if behind or not may_receive(client.identity, topic):
                     return False
                 client.receive()
                 return True

@@ -22,7 +22,11 @@ log = get_logger(__name__)
 _NOTHING = Record([])
 
 _NO_REQUEST = Outcome("none", Code.SUCCESS, "", "", b"", None)
-"""Of a message that asks for nothing: it is acknowledged in its turn and has no reply."""
+"""Of a message that asks for nothing: it is acknowledged in its turn and has no reply.
+
+In its turn: after the commit of all that came before it, of its sender and of others. It stores nothing itself, so a
+database that is locked by somebody holds it up only behind a message that has something to store.
+"""
 
 Answer = Callable[[Outcome | None], None]
 """Takes the outcome of a message once it may be answered; None where it gets no answer, so that it is sent again."""
@@ -54,6 +58,9 @@ class Intake:
         """How many bytes of payload they have together."""
         self.store_fails = False
         """Whether the store cannot commit now; while it cannot, nothing more is taken in."""
+        self.answered: Callable[[Message], None] = _nobody_asked
+        """Takes each message that is no request, which may be the answer to a command: what it hands to the writer
+        before it returns is committed before that message is acknowledged."""
         self._pipeline = pipeline
         self._writer = writer
         self._observe = observe
@@ -88,7 +95,10 @@ class Intake:
         """
         started = time.perf_counter()
         try:
-            outcome = self._pipeline.process(message) or _NO_REQUEST
+            outcome = self._pipeline.process(message)
+            if outcome is None:
+                self.answered(message)
+                outcome = _NO_REQUEST
         except Exception:  # a bug that one message finds must not stop the others
             log.exception("a message could not be judged", topic=message.topic, bytes=len(message.payload))
             answer(None)
@@ -153,6 +163,10 @@ class Intake:
             callback = self._waiting.pop(who, None)  # one of those before may have ended it
             if callback is not None:
                 callback()
+
+
+def _nobody_asked(_: Message) -> None:
+    """Where no commands are sent there are no answers."""
 
 
 def _log_fault(error: StorageError, topic: str) -> None:

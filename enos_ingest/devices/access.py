@@ -2,7 +2,7 @@
 
 A device may use the topics under its own product and device key and, as a gateway, under those of the
 sub-devices in its topology; an integration channel those of its product's integration topics. What a client may
-publish and what it may receive never overlap, and a device is sent nothing but the answers to its own requests.
+publish and what it is sent never overlap: answers to its own requests, and commands.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ def may_publish(identity: Identity, name: str, directory: Directory) -> bool:
     return topic is not None and not topic.is_to_device and _owns(identity, topic, directory)
 
 
-def may_receive(identity: Identity, name: str, directory: Directory) -> bool:
-    """Whether a message on a topic name may be delivered to a client that subscribed to it."""
+def may_receive(identity: Operator | Hub, name: str) -> bool:
+    """Whether a message that somebody published may be delivered to a client that subscribed to its topic.
+
+    The embedded broker asks; devices are not among its clients.
+    """
+    if isinstance(identity, Operator):
+        return "read" in identity.scopes
     topic = parse_topic(name)
-    match identity:
-        case Hub():
-            return topic is not None and topic.is_request
-        case Operator(_, scopes):
-            return "read" in scopes
-    return topic is not None and topic.is_to_device and _owns(identity, topic, directory)
+    return topic is not None and topic.is_request
 
 
 def may_subscribe(identity: Identity, topic_filter: str, directory: Directory) -> bool:
     """Whether a client may subscribe to a topic filter.
 
-    A `+` in place of a device's keys is granted and means "mine": a session is sent answers to its own requests only.
+    A `+` in place of a device's keys is granted and means "mine": a session is sent what is its own only.
     """
     if not is_filter(topic_filter):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from enos_ingest.devices.directory import Directory
@@ -13,34 +14,33 @@ __all__ = ["Presence"]
 class Presence:
     """Who is online now; empty at start, as nothing is known of the time before.
 
-    A device that connects by itself is online while it holds at least one connection. A sub-device is online
-    from its login to its logout, to the login of the same sub-device through another gateway, or to the end of
-    its gateway's last connection.
+    A device that connects by itself is online while it holds its connection; a newer one of the same device comes
+    after the end of the older one. A sub-device is online from its login to its logout, to the login of the same
+    sub-device through another gateway, or to the end of its gateway's connection.
 
     Attributes:
         online: how many devices are online, counted as they come and go.
+        on_online: told of each connect and each login, also of a device that was online before by another way.
     """
 
     def __init__(self) -> None:
         self.online = 0
-        self._connections: dict[DeviceId, int] = {}
+        self.on_online: Callable[[DeviceId], None] = _tell_nobody
+        self._connected: set[DeviceId] = set()
         self._gateway_of: dict[DeviceId, DeviceId] = {}
         self._sub_devices: dict[DeviceId, set[DeviceId]] = {}
         self._seen: set[DeviceId] = set()
 
     def connect(self, device: DeviceId) -> None:
-        """Count one more connection of a device."""
+        """Take a device online that has connected."""
         if not self.is_online(device):
             self.online += 1
-        self._connections[device] = self._connections.get(device, 0) + 1
+        self._connected.add(device)
+        self.on_online(device)
 
     def disconnect(self, device: DeviceId) -> frozenset[DeviceId]:
-        """Count one connection less; with the last one the device's sub-devices go offline and are returned."""
-        count = self._connections[device] - 1
-        if count:
-            self._connections[device] = count
-            return frozenset()
-        del self._connections[device]
+        """Take a device offline; its sub-devices go offline with it and are returned."""
+        self._connected.remove(device)
         if not self.is_online(device):
             self.online -= 1
         sub_devices = frozenset(self._sub_devices.get(device, ()))
@@ -57,6 +57,7 @@ class Presence:
             self._forget(previous, sub_device)
         self._gateway_of[sub_device] = gateway
         self._sub_devices.setdefault(gateway, set()).add(sub_device)
+        self.on_online(sub_device)
 
     def logout(self, gateway: DeviceId, sub_device: DeviceId) -> bool:
         """Take a sub-device offline; False where it is not online through this gateway."""
@@ -70,11 +71,15 @@ class Presence:
 
     def is_online(self, device: DeviceId) -> bool:
         """Whether a device is online at all, on its own connection or through a gateway."""
-        return device in self._connections or device in self._gateway_of
+        return device in self._connected or device in self._gateway_of
 
     def is_online_through(self, gateway: DeviceId, sub_device: DeviceId) -> bool:
         """Whether a sub-device is logged in through this very gateway."""
         return self._gateway_of.get(sub_device) == gateway
+
+    def gateway_of(self, sub_device: DeviceId) -> DeviceId | None:
+        """The gateway that a sub-device is logged in through, None for none."""
+        return self._gateway_of.get(sub_device)
 
     def sub_devices(self, gateway: DeviceId) -> AbstractSet[DeviceId]:
         """The sub-devices that are online through a gateway, until the next change."""
@@ -109,3 +114,7 @@ class Presence:
         remaining.discard(sub_device)
         if not remaining:
             del self._sub_devices[gateway]
+
+
+def _tell_nobody(_: DeviceId) -> None:
+    """Where nobody asked to be told."""

@@ -7,9 +7,10 @@ by its device. Nothing is kept beyond the connection: no stored session, no reta
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from typing import Protocol
 
 from enos_ingest.devices.access import may_publish, may_subscribe
@@ -85,9 +86,22 @@ class SessionHost(Protocol):
 
     def directory(self) -> Directory: ...
 
+    def subscribed(self, session: DeviceSession) -> None:
+        """The client has subscribed to something."""
+        ...
+
     def left(self, session: DeviceSession) -> None:
         """The session has ended; called once."""
         ...
+
+
+class _Unreleased:
+    """A message of QoS 2 under a packet id; after PUBREL the same id may stand for another."""
+
+    __slots__ = ("is_committed",)
+
+    def __init__(self) -> None:
+        self.is_committed = False
 
 
 class DeviceSession:
@@ -96,11 +110,12 @@ class DeviceSession:
     Args:
         key: what a newer session of the same client has too: the device, or the channel with its client id.
         proof: what the identity was proved with; once the registry holds another, the connection must end.
+        subscribes: whether the client hears commands only on topics that it has subscribed to.
     """
 
     __slots__ = (
-        "_allowed", "_connection", "_denied", "_directory", "_held", "_host", "_in_flight", "_packet_id", "_refused",
-        "_subscriptions", "_unacknowledged", "_unreleased", "identity", "key", "proof",
+        "_allowed", "_connection", "_deaf", "_denied", "_directory", "_held", "_host", "_in_flight", "_packet_id",
+        "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "identity", "key", "proof", "subscribes",
     )  # fmt: skip
 
     def __init__(
@@ -110,18 +125,23 @@ class DeviceSession:
         proof: str,
         connection: Connection,
         host: SessionHost,
+        *,
+        subscribes: bool = False,
     ) -> None:
         self.identity = identity
         self.key = key
         self.proof = proof
+        self.subscribes = subscribes
         self._connection = connection
         self._host = host
         self._subscriptions = Subscriptions(host.limits.subscriptions)
         self._in_flight = 0
         self._packet_id = 0
         self._unacknowledged: set[int] = set()
-        self._unreleased: dict[int, bool] = {}
-        # By packet id of QoS 2, whether the message is committed.
+        self._unreleased: dict[int, _Unreleased] = {}
+        # By packet id of QoS 2.
+        self._deaf: dict[DeviceId, asyncio.TimerHandle] = {}
+        # Devices that have just come online here: what their client has not subscribed to it would not hear.
         self._allowed: dict[str, bool] = {}
         self._directory: Directory | None = None
         self._denied = False
@@ -150,6 +170,9 @@ class DeviceSession:
     def ended(self, reason: str, detail: str) -> None:
         level = log.warning if reason in ("protocol", "slow") else log.info
         self._host.intake.forget(self)
+        for timer in self._deaf.values():
+            timer.cancel()
+        self._deaf.clear()
         extra = {"detail": detail} if detail else {}
         level("disconnected", client=str(self.identity), peer=self.address, reason=reason, **extra)
         self._host.counters.closed(reason)
@@ -181,6 +204,19 @@ class DeviceSession:
         elif type(packet) is Disconnect:
             self._connection.close("client")
 
+    def give_time(self, device: DeviceId, seconds: float, over: Callable[[DeviceId], None]) -> None:
+        """Let a device that has just come online here hear only what it subscribes to, until `over` is called."""
+        loop = asyncio.get_running_loop()
+        if device in self._deaf:
+            self._deaf[device].cancel()
+        self._deaf[device] = loop.call_later(seconds, self._end_time, device, over)
+
+    def hears(self, device: DeviceId, topic: str) -> bool:
+        """Whether the client would take a message to this device now."""
+        if device in self._deaf:
+            return self._subscriptions.covers(topic)
+        return self._subscriptions.qos(topic) is not None
+
     def send(self, topic: str, payload: bytes, qos: int) -> None:
         """Send a message, with a lower QoS where the client's subscription or what it left unacknowledged says so.
 
@@ -203,22 +239,22 @@ class DeviceSession:
         host = self._host
         if host.draining:
             return
-        qos, packet_id = publish.qos, publish.packet_id
+        qos, packet_id, unreleased = publish.qos, publish.packet_id, None
         if qos == 2:
             if packet_id in self._unreleased:
-                if self._unreleased[packet_id]:  # else its PUBREC is to come, once it is committed
+                if self._unreleased[packet_id].is_committed:  # else its PUBREC is to come, once it is
                     self._connection.send(encode_ack(PacketType.PUBREC, packet_id))
                 return
             if len(self._unreleased) >= host.limits.unacknowledged:
                 raise MalformedPacketError(f"more than {len(self._unreleased)} messages of QoS 2 without PUBREL")
-            self._unreleased[packet_id] = False
+            unreleased = self._unreleased[packet_id] = _Unreleased()
         is_whole = publish.size == len(publish.payload)
         if not is_whole:
             host.counters.oversized()
         self._in_flight += 1
         if len(publish.topic) > _LONGEST_TOPIC:
             self._deny(publish.topic[:100])
-            host.intake.pass_by(functools.partial(self._answer, qos, packet_id, False))
+            host.intake.pass_by(functools.partial(self._answer, qos, packet_id, unreleased, False))
             self.ready()
             return
         allowed = self._may_publish(publish.topic)
@@ -227,10 +263,12 @@ class DeviceSession:
         elif host.mirror.watched and is_whole:
             host.mirror.show(publish.topic, publish.payload)
         message = Message(publish.topic, publish.payload, time.time_ns() // 1_000_000, self.identity, publish.size)
-        host.intake.submit(message, functools.partial(self._answer, qos, packet_id, allowed))
+        host.intake.submit(message, functools.partial(self._answer, qos, packet_id, unreleased, allowed))
         self.ready()
 
-    def _answer(self, qos: int, packet_id: int, allowed: bool, outcome: Outcome | None) -> None:
+    def _answer(
+        self, qos: int, packet_id: int, unreleased: _Unreleased | None, allowed: bool, outcome: Outcome | None
+    ) -> None:
         """Reply, then acknowledge; no outcome, no answer."""
         self._in_flight -= 1
         # Also to those who watch a device that has gone: `mosquitto_pub` does not wait.
@@ -238,17 +276,17 @@ class DeviceSession:
             self._host.mirror.show(outcome.reply_topic, outcome.reply)
         if self._connection.is_closing:
             return
-        if outcome is not None:
-            if outcome.reply:
-                self.send(outcome.reply_topic, outcome.reply, qos)
-            if qos == 1:
-                self._connection.send(encode_ack(_PUBACK, packet_id))
-            elif qos == 2:
-                if packet_id in self._unreleased:
-                    self._unreleased[packet_id] = True
+        if outcome is not None and outcome.reply:
+            self.send(outcome.reply_topic, outcome.reply, qos)
+        if qos == 1 and outcome is not None:
+            self._connection.send(encode_ack(_PUBACK, packet_id))
+        elif unreleased is not None and self._unreleased.get(packet_id) is unreleased:
+            # Else its PUBREL has come before its PUBREC, and whoever has the packet id now is not committed.
+            if outcome is not None:
+                unreleased.is_committed = True
                 self._connection.send(encode_ack(PacketType.PUBREC, packet_id))
-        elif qos == 2:
-            self._unreleased.pop(packet_id, None)  # sent again it is a new message
+            else:
+                del self._unreleased[packet_id]  # sent again it is a new message
         if self._held and self._in_flight <= self._host.limits.in_flight_per_connection // 2:
             self._go_on()
 
@@ -290,6 +328,11 @@ class DeviceSession:
             self._refused = True  # one line, whatever else it asks for
             log.info("subscriptions refused", client=str(self.identity), filters=codes.count(REFUSED))
         self._connection.send(encode_suback(packet.packet_id, codes))
+        self._host.subscribed(self)
+
+    def _end_time(self, device: DeviceId, over: Callable[[DeviceId], None]) -> None:
+        del self._deaf[device]
+        over(device)
 
     def _bound(self, filters: Sized) -> None:
         if len(filters) > max(_FILTERS_A_PACKET, self._host.limits.subscriptions):

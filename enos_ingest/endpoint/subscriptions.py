@@ -86,6 +86,10 @@ class Subscriptions:
             self._qos[topic] = self._look(topic)
         return self._qos[topic]
 
+    def covers(self, topic: str) -> bool:
+        """Whether a filter that is held covers a topic."""
+        return topic in self._held or any(filter_matches(each, topic) for each in self._held_wildcards)
+
     def _look(self, topic: str) -> int | None:
         granted = [qos for topic_filter, qos in self._held_wildcards.items() if filter_matches(topic_filter, topic)]
         if topic in self._held:
