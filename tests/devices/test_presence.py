@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -18,31 +16,34 @@ devices = st.sampled_from(DEVICES)
 
 
 class PresenceMachine(RuleBasedStateMachine):
-    """The model: how often each device is connected, and through whom each sub-device last logged in."""
+    """The model: which devices are connected, and through whom each sub-device last logged in."""
 
     def __init__(self) -> None:
         super().__init__()
         self.presence = Presence()
-        self.connections: Counter[DeviceId] = Counter()
+        self.told: list[DeviceId] = []
+        self.presence.on_online = self.told.append
+        self.connected: set[DeviceId] = set()
         self.login_by: dict[DeviceId, DeviceId] = {}
         self.seen: set[DeviceId] = set()
 
-    @rule(device=devices)
-    def connect(self, device: DeviceId) -> None:
-        """Any device may connect, as often as it likes."""
+    @precondition(lambda self: len(self.connected) < len(DEVICES))
+    @rule(data=st.data())
+    def connect(self, data: st.DataObject) -> None:
+        """Any device may connect; a newer connection comes after the end of the older one."""
+        device = data.draw(st.sampled_from(sorted(set(DEVICES) - self.connected)))
         self.presence.connect(device)
-        self.connections[device] += 1
+        self.connected.add(device)
+        assert self.told.pop() == device
 
-    @precondition(lambda self: +self.connections)
+    @precondition(lambda self: self.connected)
     @rule(data=st.data())
     def disconnect(self, data: st.DataObject) -> None:
-        """The last connection takes the sub-devices along, and says which."""
-        device = data.draw(st.sampled_from(sorted(+self.connections)))
-        self.connections[device] -= 1
-        gone = set()
-        if not self.connections[device]:
-            gone = {sub_device for sub_device, gateway in self.login_by.items() if gateway == device}
-            self.login_by = {sub: gateway for sub, gateway in self.login_by.items() if gateway != device}
+        """It takes the sub-devices along, and says which."""
+        device = data.draw(st.sampled_from(sorted(self.connected)))
+        self.connected.remove(device)
+        gone = {sub_device for sub_device, gateway in self.login_by.items() if gateway == device}
+        self.login_by = {sub: gateway for sub, gateway in self.login_by.items() if gateway != device}
         assert self.presence.disconnect(device) == gone
 
     @rule(gateway=devices, sub_device=devices)
@@ -50,6 +51,7 @@ class PresenceMachine(RuleBasedStateMachine):
         """The newest login wins."""
         self.presence.login(gateway, sub_device)
         self.login_by[sub_device] = gateway
+        assert self.told.pop() == sub_device
 
     @rule(gateway=devices, sub_device=devices)
     def logout(self, gateway: DeviceId, sub_device: DeviceId) -> None:
@@ -68,10 +70,12 @@ class PresenceMachine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         """Whatever is asked has the same answer."""
-        online = (+self.connections).keys() | self.login_by.keys()
+        online = self.connected | self.login_by.keys()
+        assert self.told == []
         assert self.presence.online == len(online)
         for device in DEVICES:
             assert self.presence.is_online(device) == (device in online)
+            assert self.presence.gateway_of(device) == self.login_by.get(device)
             subs = {sub for sub, gateway in self.login_by.items() if gateway == device}
             assert self.presence.sub_devices(device) == subs
             for sub in DEVICES:
