@@ -5,6 +5,7 @@ EnosIngestError
 ├── StartError              a port is taken, a file cannot be opened: the service cannot start
 ├── CredentialError         a client id, user name or signature is malformed
 ├── PayloadError            a payload is no request, carries the id it could find
+├── CodecError              a product's codec could not translate a message
 ├── SchemaError             a document does not match its schema, carries the path
 │   └── ModelError          a thing model cannot be used, carries its file or id
 ├── RegistryError           a registry file cannot be applied, carries table, index and key
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "CodecError",
     "ConfigError",
     "CredentialError",
     "EnosIngestError",
@@ -58,6 +60,10 @@ class PayloadError(EnosIngestError):
     def __init__(self, message: str, request_id: str = "") -> None:
         super().__init__(message)
         self.request_id = request_id
+
+
+class CodecError(EnosIngestError):
+    """A product's codec could not translate a message: it refused it, failed, overran, or could not be loaded."""
 
 
 class SchemaError(EnosIngestError):

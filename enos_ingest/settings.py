@@ -13,6 +13,7 @@ from enos_ingest.sockets import Bind
 
 __all__ = [
     "PACKAGED_MODELS",
+    "CodecsSettings",
     "CommandsSettings",
     "HttpSettings",
     "LimitsSettings",
@@ -117,6 +118,32 @@ class ModelsSettings:
         metadata=_about(
             "The folder of thing models; while it is not set and there is no such folder, the packaged samples serve."
         ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CodecsSettings:
+    """Codecs of products with a format of their own."""
+
+    path: str = field(
+        default="codecs",
+        metadata=_about("A folder of codec modules, beside those that are installed; it need not exist."),
+    )
+    seconds: float = field(
+        default=1.0,
+        metadata=_about(
+            "Seconds that one call of a codec may take; then its worker process is killed.", low=0.01, high=60
+        ),
+    )
+    memory_mb: int = field(
+        default=512,
+        metadata=_about(
+            "MiB of address space of the worker process, where the platform can bound it.", low=64, high=1_048_576
+        ),
+    )
+    waiting: int = field(
+        default=1000,
+        metadata=_about("Calls of codecs that wait for their turn; one more is refused.", low=1, high=1_000_000),
     )
 
 
@@ -307,6 +334,7 @@ class Settings:
     storage: StorageSettings = field(default_factory=StorageSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     models: ModelsSettings = field(default_factory=ModelsSettings)
+    codecs: CodecsSettings = field(default_factory=CodecsSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     commands: CommandsSettings = field(default_factory=CommandsSettings)
@@ -343,6 +371,10 @@ class Settings:
     def tls_files(self) -> tuple[Path, Path]:
         """The files of the certificate and of its key; to be used where `mqtt.tls_bind` is set."""
         return self.base / self.mqtt.tls_certificate, self.base / self.mqtt.tls_key
+
+    def codecs_folder(self) -> Path:
+        """The folder of codec modules, which need not exist."""
+        return self.base / self.codecs.path
 
     def models_folder(self) -> tuple[Path, bool]:
         """The folder of thing models, and whether it is the packaged samples for want of one."""
