@@ -17,7 +17,9 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
-__all__ = ["FewLines", "LogEvent", "configure_logging", "get_logger"]
+from enos_ingest.line_writer import LineWriter
+
+__all__ = ["FewLines", "LogEvent", "configure_logging", "dropped_lines", "flush_logs", "get_logger"]
 
 _VALUE_CHARACTERS = 300
 """Enough for any topic, sentence or key; a payload or packet that gets into a line must not fill the disk."""
@@ -29,6 +31,14 @@ _DEPTH = 3
 """Levels shown of lists and mappings in each other."""
 
 _TRACEBACK_LINES = 60
+
+_WAITING_CHARACTERS = 4_194_304
+"""What waits for a reader of the log that has stalled: some 20000 lines. Then lines are dropped, as devices must not
+wait for whoever reads the log."""
+
+_FLUSH_SECONDS = 2.0
+"""How long the end of the process waits for such a reader."""
+
 _MASK = "***"
 _SECRET = re.compile(r"(?:^|_)(?:password|secret|sign|token|api_key|authorization)(?:_hash)?$")
 _RESERVED = ("time", "level", "event", "logger")
@@ -77,6 +87,9 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002 the setting's name
     """Write log lines to `stream`, standard error by default; a second call replaces the first.
 
+    They are written by a thread of their own: whoever logs never waits for the reader of the stream. At the end of
+    the process what was logged is still written; one that ends without it, as by `os._exit`, calls `flush_logs`.
+
     Args:
         level: debug, info, warning or error: the least level of our own lines. Libraries write fewer.
         format: human, json, or auto: human where the stream is a terminal.
@@ -89,8 +102,10 @@ def configure_logging(level: str, format: str, stream: TextIO | None = None) -> 
         _HumanFormatter(colours=terminal and not os.environ.get("NO_COLOR")) if human else _JsonFormatter()
     )
     root = logging.getLogger()
-    for old in [each for each in root.handlers if isinstance(each, _OurHandler)]:
+    for old in _our_handlers():
         root.removeHandler(old)
+        old.flush()
+        old.close()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("enos_ingest").setLevel(level.upper())
@@ -98,8 +113,52 @@ def configure_logging(level: str, format: str, stream: TextIO | None = None) -> 
         logging.getLogger(name).setLevel(debugging if level == "debug" else usual)
 
 
-class _OurHandler(logging.StreamHandler[TextIO]):
-    """A type of its own, so that a second configuration finds the first one's handler and no other."""
+def flush_logs() -> None:
+    """Wait until what was logged is written, but not for long where the reader has stalled."""
+    for handler in _our_handlers():
+        handler.flush()
+
+
+def dropped_lines() -> int:
+    """How many log lines could not be written, as their reader was too slow or the stream refused them."""
+    return sum(handler.dropped for handler in _our_handlers())
+
+
+class _OurHandler(logging.Handler):
+    """Hands lines to the thread that writes them.
+
+    A type of its own, so that a second configuration finds the first one's handler and no other.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._writer = LineWriter(stream, self._say_dropped, characters=_WAITING_CHARACTERS)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines could not be written."""
+        return self._writer.dropped
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - a line that cannot be made must not end what it tells of
+            self.handleError(record)
+
+    def flush(self) -> None:
+        self._writer.flush(_FLUSH_SECONDS)
+
+    def close(self) -> None:
+        self._writer.close()
+        super().close()
+
+    def _say_dropped(self, lines: int) -> str:
+        event = LogEvent({"event": "log lines were dropped, their reader was too slow or refused them", "lines": lines})
+        return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, event, None, None)) + "\n"
+
+
+def _our_handlers() -> list[_OurHandler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, _OurHandler)]
 
 
 class _JsonFormatter(logging.Formatter):

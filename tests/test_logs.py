@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from enos_ingest.logs import LogEvent, configure_logging, get_logger
+from enos_ingest.logs import LogEvent, configure_logging, flush_logs, get_logger
 from enos_ingest.protocol.identity import DeviceId
 
 log = get_logger("enos_ingest.tests")
@@ -35,6 +35,8 @@ def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in names}
     handlers, level = list(root.handlers), root.level
     yield
+    for ours in [handler for handler in root.handlers if handler not in handlers]:
+        ours.close()
     root.handlers[:] = handlers
     root.setLevel(level)
     for name, before in levels.items():
@@ -45,8 +47,13 @@ def fail(text: str) -> None:
     raise ValueError(text)
 
 
+def written(stream: io.StringIO) -> str:
+    flush_logs()
+    return stream.getvalue()
+
+
 def as_json(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+    return [json.loads(line) for line in written(stream).splitlines()]
 
 
 def test_a_json_line_holds_time_level_event_logger_and_fields() -> None:
@@ -72,7 +79,7 @@ def test_a_human_line_is_a_sentence_with_fields() -> None:
     stream = io.StringIO()
     configure_logging("info", "human", stream)
     log.warning("storage is slow", seconds=1.5, path="/var/my data", device=DeviceId("pk", "dk"), empty="")
-    line = stream.getvalue()
+    line = written(stream)
     sentence = 'warning  storage is slow seconds=1.5 path="/var/my data" device=pk/dk empty=""\n'
     assert line.endswith(sentence)
     assert "\x1b" not in line
@@ -88,10 +95,10 @@ def test_auto_is_human_on_a_terminal_and_json_elsewhere(monkeypatch: pytest.Monk
     monkeypatch.setenv("NO_COLOR", "1")
     configure_logging("info", "auto", plain)
     log.info("hello")
-    assert "\x1b[32minfo" in terminal.getvalue()
+    assert "\x1b[32minfo" in written(terminal)
     assert as_json(pipe)[0]["event"] == "hello"
-    assert plain.getvalue().endswith(" info     hello\n")
-    assert "\x1b" not in plain.getvalue()
+    assert written(plain).endswith(" info     hello\n")
+    assert "\x1b" not in written(plain)
 
 
 @pytest.mark.parametrize("format_name", ["human", "json"])
@@ -108,7 +115,7 @@ def test_text_from_devices_cannot_forge_a_line_or_steer_a_terminal(format_name: 
         object=OSError(HOSTILE),
     )
     logging.getLogger("paho.mqtt").error("got %s", HOSTILE)
-    first, second, rest = stream.getvalue().split("\n")
+    first, second, rest = written(stream).split("\n")
     assert rest == ""
     assert first.isprintable()
     assert second.isprintable()
@@ -124,7 +131,7 @@ def test_an_exception_cannot_forge_a_line_either() -> None:
         fail(HOSTILE)
     except ValueError:
         log.exception("it failed")
-    first, *rest, last = stream.getvalue().split("\n")
+    first, *rest, last = written(stream).split("\n")
     assert first.endswith("error    it failed")
     assert last == ""
     assert all(line.startswith("    | ") and line.isprintable() for line in rest)
@@ -157,8 +164,8 @@ def test_values_of_secret_fields_are_masked(name: str, format_name: str) -> None
     stream = io.StringIO()
     configure_logging("info", format_name, stream)
     log.info("login", **{name: "hunter2"}, params={"inner": [{name: "hunter2"}]})
-    assert "hunter2" not in stream.getvalue()
-    assert stream.getvalue().count("***") == 2
+    assert "hunter2" not in written(stream)
+    assert written(stream).count("***") == 2
     assert "hunter2" not in str(LogEvent({"event": "login", name: "hunter2"}))
 
 
@@ -184,7 +191,7 @@ def test_long_values_are_cut() -> None:
     ours, theirs = as_json(stream)
     assert ours["text"] == "é" * 300 + "... (100000 characters)"
     assert len(ours["many"]) == len(ours["table"]) == 20
-    assert all(len(line) < 50_000 for line in stream.getvalue().splitlines())
+    assert all(len(line) < 50_000 for line in written(stream).splitlines())
     assert theirs["event"] == ours["event"] == ours["text"]
 
 
@@ -197,7 +204,7 @@ def test_any_value_makes_a_line(value: object, format_name: str, capsys: pytest.
     stream = io.StringIO()
     configure_logging("info", format_name, stream)
     log.info("odd", value=value)
-    assert len(stream.getvalue().splitlines()) == 1
+    assert len(written(stream).splitlines()) == 1
     assert capsys.readouterr().err == ""
 
 
@@ -210,7 +217,7 @@ def test_configuring_again_replaces_the_handler() -> None:
     configure_logging("error", "json", second)
     log.warning("too low")
     log.error("once")
-    assert first.getvalue() == ""
+    assert written(first) == ""
     assert [line["event"] for line in as_json(second)] == ["once"]
     assert guest in logging.getLogger().handlers
 

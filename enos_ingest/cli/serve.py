@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from enos_ingest.cli.options import Commands, add_command, settings
 from enos_ingest.errors import EnosIngestError
-from enos_ingest.logs import configure_logging, get_logger
+from enos_ingest.logs import configure_logging, flush_logs, get_logger
 from enos_ingest.service import Service
 from enos_ingest.settings import Settings
 
@@ -72,6 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return run_service(loaded)
     except EnosIngestError as error:
+        flush_logs()  # what led to it stands before it
         print(f"enos-ingest: {error}", file=sys.stderr)
         return 3
 
@@ -138,6 +139,7 @@ async def _serve(make: Callable[[Settings], Service], loaded: Settings) -> int:
     def on_signal(name: str) -> None:
         if asked.is_set():
             log.error("forced to stop by a second signal", signal=name)
+            flush_logs()
             os._exit(_FORCED)
         log.info("asked to stop", signal=name)
         asked.set()

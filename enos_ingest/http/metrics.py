@@ -23,6 +23,7 @@ from enos_ingest.endpoint.limits import (
     ConnectionKind,
     PauseReason,
 )
+from enos_ingest.logs import dropped_lines
 from enos_ingest.outcome import Outcome
 from enos_ingest.protocol.codes import Code
 from enos_ingest.storage.store import WriterStats
@@ -184,6 +185,9 @@ class Metrics(Collector):
         )
         yield _by_label(
             "enos_ingest_model_reloads", "Changed thing models, by what became of them.", "result", self._model_reloads
+        )
+        yield CounterMetricFamily(
+            "enos_ingest_log_lines_dropped", "Log lines that their reader was too slow for.", dropped_lines()
         )
 
 
