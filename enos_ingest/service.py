@@ -14,7 +14,6 @@ from enos_ingest.devices.directory import Application, Directory
 from enos_ingest.devices.passwords import verify_api_key
 from enos_ingest.devices.presence import Presence
 from enos_ingest.endpoint.authentication import Authenticator
-from enos_ingest.endpoint.limits import ConnectionLimits
 from enos_ingest.endpoint.listener import MqttListener
 from enos_ingest.endpoint.mirror import Mirror
 from enos_ingest.endpoint.relays import Relays
@@ -168,7 +167,7 @@ class Service:
         await self._broker.start()
         self._parts.push_async_callback(self._broker.shutdown)
         authenticator = Authenticator(self.directory, anonymous=self.settings.security.anonymous)
-        limits = ConnectionLimits.from_settings(self.settings.limits)
+        limits = self.settings.limits
         mirror = Mirror(self._metrics.mirror_dropped)
         sessions = Sessions(authenticator, self.directory, self._presence, self._intake, mirror, self._metrics, limits)
         relays = Relays(self._broker, authenticator, self.directory, self._intake, mirror, self._metrics, limits)

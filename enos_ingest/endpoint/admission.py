@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from enos_ingest.endpoint.limits import ConnectionLimits
+from enos_ingest.settings import LimitsSettings
 
 __all__ = ["Admission"]
 
@@ -35,7 +35,7 @@ class Admission:
     single host has a whole one; an IPv4 address is the same in its IPv6 form. What is not admitted leaves no trace.
     """
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: LimitsSettings) -> None:
         self._limits = limits
         self._rate = float(limits.connects_per_second)
         self.connections = 0

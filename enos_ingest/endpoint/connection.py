@@ -8,8 +8,8 @@ import ssl
 from typing import Protocol, cast
 
 from enos_ingest.endpoint.decoder import Decoder
-from enos_ingest.endpoint.limits import ConnectionLimits
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet, Subscribe, Unsubscribe
+from enos_ingest.settings import LimitsSettings
 
 __all__ = ["Connection", "ConnectionHost", "PacketHandler"]
 
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         host: ConnectionHost,
-        limits: ConnectionLimits,
+        limits: LimitsSettings,
         *,
         inside: bool = False,
         is_tls: bool = False,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol
 
 from enos_ingest.settings import LimitsSettings
 
@@ -19,13 +18,14 @@ __all__ = [
 ]
 
 ConnectionKind = Literal["device", "channel", "operator"]
-PauseReason = Literal["connection", "hub"]
+PauseReason = Literal["connection", "hub", "memory"]
 
 KINDS: tuple[ConnectionKind, ...] = ("device", "channel", "operator")
 """What connects."""
 
-PAUSE_REASONS: tuple[PauseReason, ...] = ("connection", "hub")
-"""Whose limit is reached where reading stops: that of one connection, or that of all together (or the store's)."""
+PAUSE_REASONS: tuple[PauseReason, ...] = ("connection", "hub", "memory")
+"""Whose limit is reached where reading stops: that of one connection, that of all together (or the store's), or that of
+all unfinished packets."""
 
 REFUSED_REASONS = (
     "limit",
@@ -33,42 +33,25 @@ REFUSED_REASONS = (
     "rate",
     "tls",
     "malformed",
+    "memory",
     "version",
     "identifier_rejected",
     "server_unavailable",
     "bad_credentials",
     "not_authorized",
 )
-"""Why a connection does not get in: the words of admission, a handshake or CONNECT that fails or does not come, and
-the other codes of CONNACK."""
+"""Why a connection does not get in: the words of admission, a handshake or CONNECT that fails or does not come, too
+much that is held of unfinished packets, and the other codes of CONNACK."""
 
-CLOSED_REASONS = ("client", "network", "protocol", "keep_alive", "slow", "taken_over", "registry", "stopped")
+CLOSED_REASONS = (
+    "client", "network", "protocol", "keep_alive", "slow", "memory", "taken_over", "registry", "stopped",
+)  # fmt: skip
 """Why a connection that was let in has ended: DISCONNECT, a socket that broke or closed without it, a malformed packet,
-silence, a reader too slow for what it is sent, a newer connection, a changed registry, the end of the hub."""
+silence, a reader too slow for what it is sent, too much that is held of unfinished packets, a newer connection, a
+changed registry, the end of the hub."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits:
-    """Bounds on connections; see the settings of the same names."""
-
-    connections: int
-    connections_per_address: int
-    connects_per_second: int
-    connect_bytes: int
-    connect_seconds: float
-    packet_bytes: int
-    message_bytes: int
-    outgoing_bytes: int
-    subscriptions: int
-    in_flight: int
-    in_flight_bytes: int
-    in_flight_per_connection: int
-    unacknowledged: int
-
-    @classmethod
-    def from_settings(cls, limits: LimitsSettings) -> Self:
-        """Those of the settings that bound connections."""
-        return cls(**{field.name: getattr(limits, field.name) for field in fields(cls)})
+ConnectionLimits = LimitsSettings
 
 
 class ConnectionCounters(Protocol):

@@ -9,7 +9,7 @@ from enos_ingest.devices.access import may_publish
 from enos_ingest.endpoint.admission import Admission
 from enos_ingest.endpoint.authentication import Authenticator, Refused
 from enos_ingest.endpoint.connection import Connection
-from enos_ingest.endpoint.limits import ConnectionCounters, ConnectionLimits
+from enos_ingest.endpoint.limits import ConnectionCounters
 from enos_ingest.endpoint.packets import (
     ConnackCode,
     Connect,
@@ -23,6 +23,7 @@ from enos_ingest.endpoint.tls import ServerCertificate
 from enos_ingest.intake import Intake
 from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.protocol.identity import Channel, DeviceId, Hub, Operator
+from enos_ingest.settings import LimitsSettings
 from enos_ingest.sockets import Bind, bind_socket, cannot_listen
 
 __all__ = ["MqttListener"]
@@ -52,7 +53,7 @@ class MqttListener:
         relays: Relays,
         intake: Intake,
         counters: ConnectionCounters,
-        limits: ConnectionLimits,
+        limits: LimitsSettings,
     ) -> None:
         self.sessions = sessions
         self.relays = relays

@@ -10,13 +10,14 @@ from enos_ingest.broker import EmbeddedBroker
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.adapters import connect_for_broker
 from enos_ingest.endpoint.authentication import Authenticator
-from enos_ingest.endpoint.limits import ConnectionCounters, ConnectionLimits
+from enos_ingest.endpoint.limits import ConnectionCounters
 from enos_ingest.endpoint.mirror import Mirror
 from enos_ingest.endpoint.packets import Connect, encode_connect
 from enos_ingest.endpoint.relay import Relay
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.protocol.identity import Hub, Operator
+from enos_ingest.settings import LimitsSettings
 
 __all__ = ["Relays"]
 
@@ -43,7 +44,7 @@ class Relays:
         intake: Intake,
         mirror: Mirror,
         counters: ConnectionCounters,
-        limits: ConnectionLimits,
+        limits: LimitsSettings,
     ) -> None:
         self.directory = directory
         self.hub: Relay | None = None

@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from enos_ingest.endpoint.admission import IDLE_SOURCES, Admission
-from enos_ingest.endpoint.limits import ConnectionLimits
 from enos_ingest.settings import LimitsSettings
 
 
 def admission(connections: int = 10_000, per_address: int = 10_000, rate: int = 2000) -> Admission:
     limits = LimitsSettings(connections=connections, connections_per_address=per_address, connects_per_second=rate)
-    return Admission(ConnectionLimits.from_settings(limits))
+    return Admission(limits)
 
 
 def test_connections_are_bounded_in_all() -> None:
@@ -51,7 +50,7 @@ def test_connects_are_bounded_by_address_and_second() -> None:
 
 def test_a_site_behind_one_address_comes_back_within_seconds() -> None:
     """With the defaults, after a power cut: 10 000 devices that try again four times a second are in after five."""
-    door = Admission(ConnectionLimits.from_settings(LimitsSettings()))
+    door = Admission(LimitsSettings())
     waiting = 10_000
     for step in range(20):
         waiting -= sum(door.admit("10.0.0.1", step / 4) is None for _ in range(waiting))

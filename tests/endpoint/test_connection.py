@@ -8,7 +8,6 @@ import socket
 import pytest
 
 from enos_ingest.endpoint.connection import Connection
-from enos_ingest.endpoint.limits import ConnectionLimits
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet
 from enos_ingest.settings import LimitsSettings
 from tests.endpoint.raw import PINGREQ, connect_packet, subscribe_packet
@@ -66,7 +65,7 @@ def test_a_client_is_read_for_a_turn(packet: bytes, a_turn: int) -> None:
 
     async def run() -> None:
         host = Everything()
-        connection = Connection(host, ConnectionLimits.from_settings(LimitsSettings()))
+        connection = Connection(host, LimitsSettings())
         ours, theirs = socket.socketpair()
         with theirs:
             await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
@@ -89,7 +88,7 @@ def test_a_connection_that_is_closed_reads_no_further() -> None:
 
     async def run() -> None:
         host = Everything()
-        connection = Connection(host, ConnectionLimits.from_settings(LimitsSettings()))
+        connection = Connection(host, LimitsSettings())
         ours, theirs = socket.socketpair()
         with theirs:
             await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
