@@ -30,7 +30,11 @@ def find_config() -> Path | None:
 
 
 def load_settings(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str] | None = None,
+    *,
+    origin: str = "command line",
 ) -> Settings:
     """Read the settings: flag over environment over file over default.
 
@@ -38,6 +42,7 @@ def load_settings(
         path: the configuration file, None for none.
         environ: the environment; only names that start with `ENOS_INGEST__` count.
         overrides: what was typed as flags, by `section.key`.
+        origin: where those were typed, for the sentences of errors.
 
     Raises:
         ConfigError: a file that cannot be read, a name that is not known, a value that is not allowed.
@@ -51,8 +56,8 @@ def load_settings(
             slot = _find_by_env(variable)
             values[slot.name] = _check(slot, _from_text(slot, environ[variable]), variable)
     for name, text in (overrides or {}).items():
-        slot = _find(name, "command line")
-        values[name] = _check(slot, _from_text(slot, text), "command line")
+        slot = _find(name, origin)
+        values[name] = _check(slot, _from_text(slot, text), origin)
     sections = {
         section: holder(**{slot.key: values[slot.name] for slot in SLOTS.values() if _given(slot, section, values)})
         for section, holder in SECTIONS.items()

@@ -8,6 +8,7 @@ EnosIngestError
 ├── CodecError              a product's codec could not translate a message
 ├── SchemaError             a document does not match its schema, carries the path
 │   └── ModelError          a thing model cannot be used, carries its file or id
+├── CallError               a running hub cannot be called: nobody answers, or somebody else does
 ├── RegistryError           a registry file cannot be applied, carries table, index and key
 └── StorageError            the database cannot be used
     ├── NewerDatabaseError  it was written by a newer version
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "CallError",
     "CodecError",
     "ConfigError",
     "CredentialError",
@@ -91,6 +93,10 @@ class ModelError(SchemaError):
         self.source = source
         where = f"{source}: {format_path(path)}" if path else source
         super().__init__(path, expectation, f"{where}: {expectation}")
+
+
+class CallError(EnosIngestError):
+    """A running hub cannot be called: nobody answers, or somebody who is no hub."""
 
 
 class RegistryError(EnosIngestError):

@@ -132,6 +132,13 @@ def test_an_unknown_flag_is_refused_with_the_nearest_name() -> None:
         load_settings(None, {}, {"http.bnd": "127.0.0.1:1"})
 
 
+def test_a_fault_names_where_the_value_came_from() -> None:
+    """A file by its path, a variable by its name, anything else as the caller says."""
+    said = r"settings: limits\.in_flight must be a whole number from 1 to 1000000, not 0"
+    with pytest.raises(ConfigError, match=said):
+        load_settings(None, {}, {"limits.in_flight": "0"}, origin="settings")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from enos_ingest.errors import RegistryError
+from enos_ingest.errors import ConfigError, RegistryError
 from enos_ingest.protocol.credentials import Credentials
 from enos_ingest.testing.client import ConnectionRefusedByHubError, TestClient
 from enos_ingest.testing.hub import Hub, run_hub
@@ -215,6 +215,29 @@ def test_a_changed_registry_is_in_force_when_apply_returns(enos_hub: Callable[..
     hub.apply(more)
     hub.apply(REGISTRY, prune=True)
     assert [str(device) for device in hub.directory.devices] == ["Boil/b-1"]
+
+
+def test_who_is_not_declared_is_named(enos_hub: Callable[..., Hub]) -> None:
+    """A misspelt device is told with those that there are; a channel without a secret with the reason."""
+    hub = enos_hub(registry=REGISTRY, models=[MODEL])
+    with pytest.raises(LookupError, match=r"Boil/b-9 is not declared; there are Boil/b-1, Boil/%channel%"):
+        hub.connect("Boil/b-9")
+    with pytest.raises(LookupError, match=r"Oven/%channel% is not declared; there are Boil/b-1"):
+        hub.connect("Oven/%channel%")
+    with pytest.raises(LookupError, match=r"P/d is not declared; nothing is"):
+        enos_hub().connect("P/d")
+    many = [{"product": "P", "key": f"d{number}", "secret": "s"} for number in range(12)]
+    hub = enos_hub(registry={"products": [{"key": "P", "model": "inverter"}], "devices": many})
+    with pytest.raises(LookupError, match=r"there are P/d0, P/d1, .*, P/d9 and 2 more"):
+        hub.connect("P/x")
+    with pytest.raises(LookupError, match="P/%channel% cannot sign in: product P has no secret"):
+        hub.connect("P/%channel%")
+
+
+def test_a_setting_that_is_none_is_said_to_be_of_the_call() -> None:
+    """What a test hands over was typed on no command line."""
+    with pytest.raises(ConfigError, match=r"settings: unknown setting limits\.x"), run_hub(settings={"limits.x": 1}):
+        pass
 
 
 def test_a_client_that_is_not_answered_says_so(enos_hub: Callable[..., Hub]) -> None:

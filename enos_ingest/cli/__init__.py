@@ -1,7 +1,7 @@
 """The command `enos-ingest`: one module per group of commands.
 
-Exit codes: 0 done, 1 the command found a fault in what it was given, 2 wrong usage, 3 the service cannot start,
-or the configuration or the database cannot be used.
+Exit codes: 0 done, 1 the command found a fault in what it was given, or hub or device refuse it, 2 wrong usage, 3 the
+service cannot start or is not there, or the configuration or the database cannot be used.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import sys
 from collections.abc import Sequence
 
 from enos_ingest import __version__
-from enos_ingest.cli import credentials, models, points, quarantine, registry, serve
-from enos_ingest.errors import ConfigError, EnosIngestError, StartError, StorageError
+from enos_ingest.cli import command, credentials, models, points, quarantine, registry, serve
+from enos_ingest.cli.options import printable
+from enos_ingest.errors import CallError, ConfigError, EnosIngestError, StartError, StorageError
 
 __all__ = ["build_parser", "main"]
 
-_CANNOT_RUN = (ConfigError, StartError, StorageError)
+_CANNOT_RUN = (CallError, ConfigError, StartError, StorageError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except EnosIngestError as error:
-        print(f"enos-ingest: {error}", file=sys.stderr)
+        print(f"enos-ingest: {printable(str(error), keep=chr(10))}", file=sys.stderr)
         return 3 if isinstance(error, _CANNOT_RUN) else 1
     return code
 
@@ -46,6 +47,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"enos-ingest {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (serve, registry, models, points, quarantine, credentials):
+    for module in (serve, registry, models, points, command, quarantine, credentials):
         module.add_commands(commands)
     return parser

@@ -25,11 +25,15 @@ def add_commands(commands: Commands) -> None:
         "credentials",
         "print the client id, user name and password of a device",
         "Print what a device puts into CONNECT, ready for mosquitto_pub and mosquitto_sub. The password is the "
-        "signature, not the secret, and does not expire; keep it like one.",
+        "signature, not the secret, and does not expire; keep it like one. Address and TLS are up to you: -h, --cafile.",
     )
     channel = CHANNEL_DEVICE_KEY.replace("%", "%%")  # argparse formats its help texts
     parser.add_argument("device", type=device, metavar="PRODUCT/DEVICE", help=f"or PRODUCT/{channel} for its channel")
-    parser.add_argument("--options", action="store_true", help="only the options -i -u -P, quoted for a shell")
+    parser.add_argument(
+        "--options",
+        action="store_true",
+        help="only the options, quoted for a shell: -i -u -P, before them -p where mqtt.bind is not 1883",
+    )
     parser.set_defaults(run=_run)
 
 

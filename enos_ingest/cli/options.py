@@ -17,7 +17,18 @@ from enos_ingest.storage.sqlite import parse_url
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-__all__ = ["Commands", "add_command", "database", "device", "format_time", "printable", "settings", "time"]
+__all__ = [
+    "Commands",
+    "add_command",
+    "count",
+    "database",
+    "device",
+    "format_time",
+    "printable",
+    "settings",
+    "text",
+    "time",
+]
 
 if not TYPE_CHECKING:
     Commands = object
@@ -49,23 +60,41 @@ def database(options: argparse.Namespace) -> Path:
     return parse_url(loaded.storage.url, loaded.base)
 
 
-def device(text: str) -> DeviceId:
+def device(typed: str) -> DeviceId:
     """An argument PRODUCT/DEVICE."""
-    product_key, slash, device_key = text.partition("/")
+    product_key, slash, device_key = text(typed).partition("/")
     if not slash or not product_key or not device_key or "/" in device_key:
-        raise argparse.ArgumentTypeError(f"{text!r} is not PRODUCT/DEVICE, such as EbxGvUrE/gw-1")
+        raise argparse.ArgumentTypeError(f"{typed!r} is not PRODUCT/DEVICE, such as EbxGvUrE/gw-1")
     return DeviceId(product_key, device_key)
 
 
-def time(text: str) -> int:
-    """An argument that is a time: epoch milliseconds, or ISO 8601, in UTC where it names no zone."""
-    if re.fullmatch(r"-?[0-9]{1,18}", text):
-        return int(text)
+def text(typed: str, *, empty: bool = False) -> str:
+    """An argument that is text: what a shell was given in another encoding is none, nor is nothing, unless `empty`."""
     try:
-        moment = datetime.fromisoformat(text)
+        typed.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{typed!r} is not UTF-8 text") from None
+    if not typed and not empty:
+        raise argparse.ArgumentTypeError("it is empty")
+    return typed
+
+
+def count(typed: str) -> int:
+    """An argument that says how many."""
+    if not typed.isascii() or not typed.isdigit() or not 0 < int(typed[:11]) < 2**31:
+        raise argparse.ArgumentTypeError(f"{typed!r} is not a number from 1 on")
+    return int(typed)
+
+
+def time(typed: str) -> int:
+    """An argument that is a time: epoch milliseconds, or ISO 8601, in UTC where it names no zone."""
+    if re.fullmatch(r"-?[0-9]{1,18}", typed):
+        return int(typed)
+    try:
+        moment = datetime.fromisoformat(typed)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither epoch milliseconds nor ISO 8601, such as 2026-11-21T08:00:00Z"
+            f"{typed!r} is neither epoch milliseconds nor ISO 8601, such as 2026-11-21T08:00:00Z"
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -73,11 +102,11 @@ def time(text: str) -> int:
     return (delta.days * 86400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
-def printable(text: str, keep: str = "") -> str:
+def printable(untrusted: str, keep: str = "") -> str:
     """Text that a device or a file made up, without what a terminal would take for commands."""
     return "".join(
         character if character in keep or character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
+        for character in untrusted
     )
 
 

@@ -7,7 +7,7 @@ import sys
 
 import orjson
 
-from enos_ingest.cli.options import Commands, add_command, database, format_time, printable
+from enos_ingest.cli.options import Commands, add_command, count, database, format_time, printable
 from enos_ingest.storage.reader import SqliteReader
 
 __all__ = ["add_commands"]
@@ -20,19 +20,13 @@ def add_commands(commands: Commands) -> None:
     group = commands.add_parser("quarantine", help="messages that were rejected, with the reason")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     parser = add_command(actions, "ls", "list the newest rejected messages")
-    parser.add_argument("-n", "--limit", type=_limit, default=_SHOWN, metavar="N", help=f"how many (default {_SHOWN})")
+    parser.add_argument("-n", "--limit", type=count, default=_SHOWN, metavar="N", help=f"how many (default {_SHOWN})")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.set_defaults(run=_ls)
     parser = add_command(actions, "show", "print one rejected message, whole")
     parser.add_argument("id", type=int, metavar="ID")
     parser.add_argument("--payload", action="store_true", help="only the payload, byte for byte")
     parser.set_defaults(run=_show)
-
-
-def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
 
 
 def _ls(options: argparse.Namespace) -> int:

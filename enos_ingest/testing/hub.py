@@ -36,6 +36,8 @@ from enos_ingest.testing.client import TestClient
 __all__ = ["Hub", "run_hub"]
 
 _ALL = 10**6
+_NAMED = 10
+"""Devices that a sentence names."""
 _SECONDS = 10.0
 """How long anything may take that a test waits for."""
 _LOOK_SECONDS = 0.01
@@ -71,7 +73,7 @@ def run_hub(
             "models.path": str(_models_folder(models, folder)),
             **{name: value if isinstance(value, str) else as_toml(value) for name, value in (settings or {}).items()},
         }
-        hub = Hub(load_settings(None, {}, overrides))
+        hub = Hub(load_settings(None, {}, overrides, origin="settings"))
         hub.apply(registry)
         hub.start()
         stack.callback(hub.stop)
@@ -155,11 +157,15 @@ class Hub:
         product_key, _, device_key = client.partition("/")
         publisher: Publisher
         if device_key == CHANNEL_DEVICE_KEY:
-            publisher, secret = Channel(product_key), directory.products[product_key].secret
+            publisher, row = Channel(product_key), directory.products.get(product_key)
         else:
             publisher = DeviceId(product_key, device_key)
-            secret = directory.devices[publisher].secret
-        return make_credentials(publisher, secret, time.time_ns() // 1_000_000)
+            row = directory.devices.get(publisher)
+        if row is None:
+            raise LookupError(f"{client} is not declared; {_declared(directory)}")
+        if not row.secret:
+            raise LookupError(f"{client} cannot sign in: product {product_key} has no secret")
+        return make_credentials(publisher, row.secret, time.time_ns() // 1_000_000)
 
     def connect(self, client: str) -> TestClient:
         """Connect as `PRODUCT/DEVICE`, or as the channel `PRODUCT/%channel%`; disconnect it, or use `with`.
@@ -222,6 +228,14 @@ def _models_folder(models: str | Path | Iterable[Path | Mapping[str, Any]] | Non
         content = model.read_bytes() if isinstance(model, Path) else orjson.dumps(model)
         (target / f"{index}.json").write_bytes(content)
     return target
+
+
+def _declared(directory: Directory) -> str:
+    """What a test may have meant."""
+    channels = [f"{key}/{CHANNEL_DEVICE_KEY}" for key, product in directory.products.items() if product.secret]
+    names = [*map(str, directory.devices), *channels]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"there are {', '.join(names[:_NAMED])}{more}" if names else "nothing is"
 
 
 def _declaration(registry: str | Path | Mapping[str, Any]) -> Declaration:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,16 @@ def test_options_are_one_line_for_a_shell(run: Command) -> None:
     assert words[0::2] == ["-i", "-u", "-P"]
     assert words[3] == "gw-1&EbxGvUrE"
     assert shlex.join(words) == done.out.strip()
+
+
+def test_options_name_the_port_where_it_is_another(run: Command, folder: Path) -> None:
+    """mosquitto's clients take 1883 for granted; of port 0 nobody knows what it will be."""
+    for bind, port in (("127.0.0.1:1884", ["-p", "1884"]), ("0.0.0.0:1883", []), ("127.0.0.1:0", [])):
+        (folder / "enos-ingest.toml").write_text(f'[mqtt]\nbind = "{bind}"\n')
+        words = shlex.split(run("credentials", "EbxGvUrE/gw-1", "--options").out)
+        assert words[:-6] == port
+        assert words[-6::2] == ["-i", "-u", "-P"]
+    assert "before them -p where mqtt.bind is not 1883" in " ".join(run("credentials", "--help").out.split())
 
 
 def test_a_channel_signs_with_its_products_secret(run: Command) -> None:
