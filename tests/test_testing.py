@@ -228,7 +228,7 @@ def test_who_is_not_declared_is_named(enos_hub: Callable[..., Hub]) -> None:
         enos_hub().connect("P/d")
     many = [{"product": "P", "key": f"d{number}", "secret": "s"} for number in range(12)]
     hub = enos_hub(registry={"products": [{"key": "P", "model": "inverter"}], "devices": many})
-    with pytest.raises(LookupError, match=r"there are P/d0, P/d1, .*, P/d9 and 2 more"):
+    with pytest.raises(LookupError, match=r"there are P/d0, P/d1, P/d10, .*, P/d7 and 2 more"):
         hub.connect("P/x")
     with pytest.raises(LookupError, match="P/%channel% cannot sign in: product P has no secret"):
         hub.connect("P/%channel%")

@@ -25,7 +25,7 @@ def add_commands(commands: Commands) -> None:
         "credentials",
         "print the client id, user name and password of a device",
         "Print what a device puts into CONNECT, ready for mosquitto_pub and mosquitto_sub. The password is the "
-        "signature, not the secret, and does not expire; keep it like one. Address and TLS are up to you: -h, --cafile.",
+        "signature, not the secret, and does not expire; keep it like one.",
     )
     channel = CHANNEL_DEVICE_KEY.replace("%", "%%")  # argparse formats its help texts
     parser.add_argument("device", type=device, metavar="PRODUCT/DEVICE", help=f"or PRODUCT/{channel} for its channel")

@@ -7,8 +7,10 @@
         assert reply["code"] == 200
         assert hub.points("EbxGvUrE/gw-1")[0].value == 21.5
 
-hub       the hub in a thread of this process, on free ports (`run_hub` starts one without pytest)
-client    an MQTT client that publishes a request and awaits its reply
+hub          the hub in a thread of this process, on free ports (`run_hub` starts one without pytest)
+client       an MQTT client that publishes a request and awaits its reply
+commands     what it gets from the hub, and its answers
+application  business software that calls the REST API
 
 This module is loaded by every pytest run where the package is installed, so it imports the rest only on use.
 """

@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from enos_ingest.protocol.credentials import Credentials, sign
 from enos_ingest.protocol.topics import filter_matches, reply_topic
+from enos_ingest.testing.commands import CommandHandler, ReceivedCommand, answer_to, read_command
 
 __all__ = ["ConnectionRefusedByHubError", "TestClient"]
 
@@ -48,6 +49,9 @@ class TestClient:
         self._connack: queue.SimpleQueue[ReasonCode | None] = queue.SimpleQueue()
         self._suback: dict[int | None, threading.Event] = {}
         self._granted: dict[int, int] = {}
+        self._commands: queue.SimpleQueue[ReceivedCommand] = queue.SimpleQueue()
+        self._handler: CommandHandler | None = None
+        self._fault: Exception | None = None
         self._ids = itertools.count(1)
         self._client = Client(
             CallbackAPIVersion.VERSION2,
@@ -82,14 +86,20 @@ class TestClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        fault, self._fault = self._fault, None
         self.disconnect()
+        if fault is not None and error is None:
+            raise fault
 
     def disconnect(self) -> None:
-        """End the connection."""
+        """End the connection; raises what a handler of commands raised."""
         self._client.disconnect()
         self._client.loop_stop()
         # Closes the pair of sockets that paho wakes its thread with, and would leave to the garbage collector.
         self._client.reinitialise()
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
 
     def subscribe(self, topic_filter: str, qos: int = 1) -> int:
         """Subscribe and return what SUBACK granted, 0x80 for a refusal."""
@@ -115,6 +125,27 @@ class TestClient:
             return self._inbox[topic].get(timeout=timeout)
         except queue.Empty:
             raise TimeoutError(f"nothing arrived on {topic}") from None
+
+    def on_command(self, handler: CommandHandler) -> None:
+        """Answer every command from now on with what `handler` returns; it runs in a thread of its own.
+
+        None: done, code 200. A dict: what a service returns. A number: the device's own code. Where it raises, the
+        answer is code 500, and the exception comes up again when the connection ends.
+        """
+        self._handler = handler
+
+    def next_command(self, timeout: float = _SECONDS) -> ReceivedCommand:
+        """The next command, where no handler takes them; nothing answers it but `answer`."""
+        try:
+            return self._commands.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"no command arrived for {self.name}") from None
+
+    def answer(
+        self, command: ReceivedCommand, answer: dict[str, Any] | int | bytes | None = None, message: str = ""
+    ) -> None:
+        """Answer a command; returns when the hub has acknowledged that."""
+        self.publish(reply_topic(command.topic), answer_to(command, answer, message))
 
     def request(self, topic: str, payload: bytes | dict[str, Any], *, qos: int = 1) -> dict[str, Any]:
         """Publish a request and return the reply to it: with its id, where it is a dict that has one."""
@@ -189,6 +220,19 @@ class TestClient:
         for topic_filter, messages in list(self._inbox.items()):
             if filter_matches(topic_filter, message.topic):
                 messages.put(bytes(message.payload))
+        command = read_command(message.topic, bytes(message.payload))
+        if command is None:
+            return
+        if self._handler is None:
+            self._commands.put(command)
+            return
+        try:
+            payload = answer_to(command, self._handler(command))
+        except Exception as error:  # noqa: BLE001 - an assertion of a test, for one: told to the test and to the hub
+            self._fault = self._fault or error
+            payload = answer_to(command, 500, f"{type(error).__name__}: {error}")
+        # Not waiting: this is the thread that would take the acknowledgement.
+        self._client.publish(reply_topic(command.topic), payload, 1)
 
 
 def _send_at_once(_: Client, __: Any, sock: Any) -> None:

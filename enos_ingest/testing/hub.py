@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import tempfile
 import threading
 import time
@@ -20,7 +21,7 @@ from enos_ingest.devices.declaration import (
     parse_declaration,
     read_declaration,
 )
-from enos_ingest.devices.directory import Directory
+from enos_ingest.devices.directory import Device, Directory, Product
 from enos_ingest.models.catalogue import Catalogue
 from enos_ingest.outcome import Point
 from enos_ingest.protocol.credentials import Credentials, make_credentials
@@ -31,6 +32,7 @@ from enos_ingest.slots import as_toml
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.registry import open_registry
 from enos_ingest.storage.store import QuarantineEntry
+from enos_ingest.testing.application import TestApplication
 from enos_ingest.testing.client import TestClient
 
 __all__ = ["Hub", "run_hub"]
@@ -90,6 +92,7 @@ class Hub:
         self._stop: asyncio.Event
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self._api_keys: dict[str, str] = {}
 
     @property
     def host(self) -> str:
@@ -142,6 +145,9 @@ class Hub:
         in_force = self.directory if self._thread is not None else None
         with open_registry(self.database) as opened:
             changes = opened.declare(declaration, models, prune=prune)
+        for row in declaration.rows("applications"):
+            if "api_key" in row:
+                self._api_keys[row["name"]] = row["api_key"]
         if in_force is None or not changes:
             return
         deadline = time.monotonic() + _SECONDS
@@ -156,6 +162,7 @@ class Hub:
             directory = opened.directory()
         product_key, _, device_key = client.partition("/")
         publisher: Publisher
+        row: Product | Device | None
         if device_key == CHANNEL_DEVICE_KEY:
             publisher, row = Channel(product_key), directory.products.get(product_key)
         else:
@@ -177,6 +184,21 @@ class Hub:
     def connect_operator(self, name: str = "", password: str = "") -> TestClient:
         """Connect as an operator; without a name as an anonymous one."""
         return TestClient(self.host, self.port, Credentials("", name, password), "")
+
+    def application(self, name: str = "") -> TestApplication:
+        """An application that calls the REST API with its API key, as it was declared to this hub.
+
+        Args:
+            name: one of them; by default the first, and where there is none, one that may do everything is declared.
+        """
+        if not name and not self._api_keys:
+            row = {"name": "tests", "api_key": secrets.token_hex(16), "scopes": ["control", "read", "admin"]}
+            self.apply({"applications": [row]})
+        if name and name not in self._api_keys:
+            known = ", ".join(self._api_keys) or "none"
+            raise LookupError(f"no application {name} is declared with an api_key; there are {known}")
+        key = self._api_keys[name] if name else next(iter(self._api_keys.values()))
+        return TestApplication(self.http_url, key, self.settings.registry.org_id)
 
     def points(self, device: str, *, latest: bool = False) -> list[Point]:
         """The stored points of `PRODUCT/DEVICE`, by measurement point and time."""
