@@ -37,15 +37,19 @@ def details(command: dict[str, Any]) -> Iterator[str]:
         "asset": _text(command.get("assetId")),
         "service" if is_call else "point": _text(command.get("tslIdentifier")),
         "inputs" if is_call else "value": _json(command.get("inputData")),
-        "state": _state(command),
-        "created": _time(command.get("createTime")),
+        "asked by": _text(command.get("application")),
         "cached": f"for up to {_json(waits)} s" if waits else "no",
         "timeout": f"{_json(command.get('timeout'))} s",
+        "state": _state(command),
     }
+    for name, key in (("created", "createTime"), ("sent", "sendTime"), ("finished", "finishTime")):
+        if command.get(key) is not None:
+            fields[name] = _time(command[key])
     if command.get("outputData") is not None:
         fields["outputs"] = _json(command["outputData"])
-    if command.get("deviceCode") is not None:
-        fields["answer"] = f"{_json(command['deviceCode'])} {_text(command.get('deviceMessage'))}".rstrip()
+    answer = [_json(command["deviceCode"])] if command.get("deviceCode") is not None else []
+    if answer or command.get("deviceMessage"):
+        fields["answer"] = " ".join([*answer, _text(command.get("deviceMessage") or "")]).rstrip()
     width = max(map(len, fields))
     return (f"{name:<{width}}  {value}" for name, value in fields.items())
 
@@ -61,12 +65,8 @@ def outcome(data: dict[str, Any], device: DeviceId, pending_ttl: int) -> str:
 def refusal(envelope: Envelope) -> str:
     """Why hub or device refuse, in one sentence."""
     data = envelope.data if isinstance(envelope.data, dict) else {}
-    facts = [f"command {_id(data)}"] if "commandId" in data else []
-    if "deviceCode" in data:
-        facts.append(f"device code {_json(data['deviceCode'])}")
-    if data.get("deviceMessage"):
-        facts.append(f'"{_text(data["deviceMessage"])}"')
-    return f"{envelope.code}: {_text(envelope.msg)}" + (f" ({', '.join(facts)})" if facts else "")
+    command = f" (command {_id(data)})" if "commandId" in data else ""
+    return f"{envelope.code}: {_text(envelope.msg)}{command}"
 
 
 def _what(command: dict[str, Any]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
 from enos_ingest.http.client import RestClient
 
 __all__ = ["TestApplication"]
+
+Query: TypeAlias = Mapping[str, str | int]
 
 _SECONDS = 10.0
 """How much longer than its own time a call may take."""
@@ -31,7 +33,12 @@ class TestApplication:
         self, device: str, measurepoint: str, value: Any, *, pending_ttl: int = 0, timeout: int = 30
     ) -> dict[str, Any]:
         """Send a value to a device."""
-        query = {**_address(device), "measurepointId": measurepoint, "pendingTtl": pending_ttl, "timeout": timeout}
+        query: Query = {
+            **_address(device),
+            "measurepointId": measurepoint,
+            "pendingTtl": pending_ttl,
+            "timeout": timeout,
+        }
         return self.call("setMeasurepoint", query, {"value": value}, timeout=timeout)
 
     def invoke_service(
@@ -44,7 +51,7 @@ class TestApplication:
         timeout: int = 30,
     ) -> dict[str, Any]:
         """Call a service of a device; what it returns is `["data"]["outputData"]`."""
-        query = {**_address(device), "serviceId": service, "pendingTtl": pending_ttl, "timeout": timeout}
+        query: Query = {**_address(device), "serviceId": service, "pendingTtl": pending_ttl, "timeout": timeout}
         return self.call("invokeService", query, {"inputData": dict(inputs or {})}, timeout=timeout)
 
     def command(self, command_id: str) -> dict[str, Any]:
@@ -62,7 +69,7 @@ class TestApplication:
     def call(
         self,
         action: str,
-        query: Mapping[str, str | int],
+        query: Query,
         body: bytes | dict[str, Any] | None = None,
         *,
         method: str = "POST",

@@ -127,7 +127,9 @@ class TestClient:
             raise TimeoutError(f"nothing arrived on {topic}") from None
 
     def on_command(self, handler: CommandHandler) -> None:
-        """Answer every command from now on with what `handler` returns; it runs in a thread of its own.
+        """Answer every command from now on with what `handler` returns.
+
+        It runs in the client's own thread and must not wait for the hub there, as `resume` would.
 
         None: done, code 200. A dict: what a service returns. A number: the device's own code. Where it raises, the
         answer is code 500, and the exception comes up again when the connection ends.

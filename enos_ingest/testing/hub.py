@@ -145,6 +145,8 @@ class Hub:
         in_force = self.directory if self._thread is not None else None
         with open_registry(self.database) as opened:
             changes = opened.declare(declaration, models, prune=prune)
+        if prune:
+            self._api_keys.clear()
         for row in declaration.rows("applications"):
             if "api_key" in row:
                 self._api_keys[row["name"]] = row["api_key"]

@@ -31,6 +31,11 @@ STORED: dict[str, Any] = {
     "state": 7,
     "inputData": 21.5,
     "outputData": None,
+    "application": "scada",
+    "sendTime": 1700000005000,
+    "finishTime": 1700000035000,
+    "deviceCode": None,
+    "deviceMessage": "",
 }
 
 
@@ -117,22 +122,33 @@ def test_get_shows_every_field(run: Command, hub: RestServer) -> None:
     done = run("command", "get", ID)
     assert (done.code, done.err) == (0, "")
     assert done.out == (
-        f"command  {ID}\n"
-        "device   EbxGvUrE/inv-1\n"
-        "asset    zBAofs6D4s\n"
-        "point    temp\n"
-        "value    21.5\n"
-        "state    timed-out\n"
-        "created  2023-11-14T22:13:20.000Z\n"
-        "cached   for up to 600 s\n"
-        "timeout  30 s\n"
+        f"command   {ID}\n"
+        "device    EbxGvUrE/inv-1\n"
+        "asset     zBAofs6D4s\n"
+        "point     temp\n"
+        "value     21.5\n"
+        "asked by  scada\n"
+        "cached    for up to 600 s\n"
+        "timeout   30 s\n"
+        "state     timed-out\n"
+        "created   2023-11-14T22:13:20.000Z\n"
+        "sent      2023-11-14T22:13:25.000Z\n"
+        "finished  2023-11-14T22:13:55.000Z\n"
     )
     assert (hub.calls[0].method, hub.calls[0].query["commandId"]) == ("GET", ID)
     called = {**STORED, "commandType": 2, "tslIdentifier": "selfTest", "inputData": {"level": 2}, "pendingTtl": 0}
-    hub.will_answer({**called, "state": 5, "outputData": {"passed": True}})
+    hub.will_answer({**called, "state": 5, "outputData": {"passed": True}, "sendTime": None})
     shown = run("command", "get", ID).out
-    assert 'service  selfTest\ninputs   {"level":2}\nstate    success\n' in shown
-    assert 'cached   no\ntimeout  30 s\noutputs  {"passed":true}\n' in shown
+    assert 'service   selfTest\ninputs    {"level":2}\n' in shown
+    assert "cached    no\n" in shown
+    assert "sent" not in shown
+    assert shown.endswith('outputs   {"passed":true}\n')
+    hub.will_answer({**STORED, "state": 6, "deviceCode": 405, "deviceMessage": "valve \x1b[31mstuck"})
+    assert run("command", "get", ID).out.endswith("answer    405 valve \\x1b[31mstuck\n")
+    hub.will_answer({"state": 8, "createTime": "2023-11-14"})
+    shown = run("command", "get", ID).out
+    assert "state     8\n" in shown
+    assert 'created   "2023-11-14"\n' in shown
 
 
 def test_ls_lists_a_line_each(run: Command, hub: RestServer) -> None:
@@ -197,6 +213,7 @@ def test_json_is_what_the_hub_answers(run: Command, hub: RestServer) -> None:
     [
         (11900, 200, None, "11900: why not"),
         (11915, 200, {"commandId": ID}, f"11915: why not (command {ID})"),
+        (11999, 200, {"commandId": ID, "deviceCode": 405}, f"11999: why not (command {ID})"),
         (99400, 400, None, "99400: why not"),
         (99403, 403, None, "99403: why not"),
         (99429, 429, None, "99429: why not"),
@@ -208,14 +225,6 @@ def test_a_refusal_is_code_and_sentence(
 ) -> None:
     """Whatever the HTTP status, the envelope's code and text are told, and the exit code is 1."""
     hub.will_answer(data, code=code, msg="why not", status=status)
-    assert run("command", "set", "EbxGvUrE/inv-1", "temp", "1") == (1, "", f"enos-ingest: {said}\n")
-
-
-def test_a_failure_of_the_device_is_told_in_its_own_words(run: Command, hub: RestServer) -> None:
-    """Its code and message stand behind the hub's."""
-    data = {"commandId": ID, "deviceCode": 405, "deviceMessage": "valve \x1b[31mstuck"}
-    hub.will_answer(data, code=11999, msg="the device answered with an error")
-    said = f'11999: the device answered with an error (command {ID}, device code 405, "valve \\x1b[31mstuck")'
     assert run("command", "set", "EbxGvUrE/inv-1", "temp", "1") == (1, "", f"enos-ingest: {said}\n")
 
 
