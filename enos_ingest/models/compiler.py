@@ -1,12 +1,13 @@
-"""From a thing model to one JSON Schema for the `measurepoints` object of a message."""
+"""From a thing model to JSON Schemas: of the `measurepoints` object of a message, of what services take and give."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from enos_ingest.models.document import DataType, Measurepoint, ThingModel, ValueType
+from enos_ingest.models.document import DataType, Measurepoint, Member, ThingModel, ValueType
 
-__all__ = ["DEFAULT_MAX_LENGTH", "compile_schema"]
+__all__ = ["DEFAULT_MAX_LENGTH", "compile_members", "compile_plain", "compile_schema"]
 
 DEFAULT_MAX_LENGTH: Final = 1024
 """Characters of a STRING whose model says nothing: the limit that EnOS documents."""
@@ -77,6 +78,32 @@ def compile_schema(model: ThingModel) -> dict[str, Any]:
     }
 
 
+def compile_plain(points: Iterable[Measurepoint]) -> dict[str, Any]:
+    """A JSON Schema of an object with plain values of some points, without their quality."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {point.identifier: _value(point.type) for point in points},
+    }
+
+
+def compile_members(members: Sequence[Member], *, closed: bool) -> dict[str, Any]:
+    """A JSON Schema of an object with these members; others are refused where it is `closed`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        **_members(members),
+        "additionalProperties": not closed,
+    }
+
+
+def _members(members: Sequence[Member]) -> dict[str, Any]:
+    return {
+        "properties": {member.identifier: _value(member.type) for member in members},
+        "required": [member.identifier for member in members if member.required],
+    }
+
+
 def _point(point: Measurepoint) -> dict[str, Any]:
     plain = _value(point.type)
     if not point.has_quality:
@@ -100,12 +127,7 @@ def _value(kind: ValueType) -> dict[str, Any]:
         case "ARRAY":
             return {"type": "array", "items": _item(kind)}
         case "STRUCT":
-            return {
-                "type": "object",
-                "properties": {member.identifier: _value(member.type) for member in kind.members},
-                "required": [member.identifier for member in kind.members if member.required],
-                "additionalProperties": False,
-            }
+            return {"type": "object", **_members(kind.members), "additionalProperties": False}
         case _:
             return _plain(kind.data_type, kind.max_length)
 

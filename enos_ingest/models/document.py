@@ -1,10 +1,10 @@
-"""The thing model as EnOS writes it down, read into what the check of measurement points needs."""
+"""The thing model as EnOS writes it down, read into what the checks of values need."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -14,7 +14,7 @@ import orjson
 from enos_ingest.errors import ModelError, SchemaError
 from enos_ingest.schema import Schema, load_schema, shorten
 
-__all__ = ["DataType", "Measurepoint", "Member", "ThingModel", "ValueType", "parse_thing_model"]
+__all__ = ["DataType", "Measurepoint", "Member", "Service", "ThingModel", "ValueType", "parse_thing_model"]
 
 DataType: TypeAlias = Literal[
     "ARRAY", "BOOL", "DATE", "DOUBLE", "ENUM", "FILE", "FLOAT", "INT", "STRING", "STRUCT", "TIMESTAMP"
@@ -36,6 +36,9 @@ _ITEM_TYPES: frozenset[DataType] = frozenset({"BOOL", "DATE", "DOUBLE", "FILE", 
 _INT32 = range(-(2**31), 2**31)
 
 _INTEGER = re.compile(r"-?[1-9][0-9]*|0")
+
+_NO_LEVEL = re.compile(r"[/+#\0]")
+"""What the name of a service must not hold, as it is a level of an MQTT topic."""
 
 _SCHEMA = Schema(load_schema("thing-model"))
 _ORACLE = jsonschema.Draft202012Validator(_SCHEMA.document)
@@ -62,7 +65,7 @@ class ValueType:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a struct; never a struct itself."""
+    """A member of a struct, never a struct itself; or an input or output of a service, of any type."""
 
     identifier: str
     type: ValueType
@@ -71,13 +74,43 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Measurepoint:
-    """One measurement point; `name` and `unit` (its unitId) are for people, "" where the model has none."""
+    """One measurement point; `name` and `unit` (its unitId) are for people, "" where the model has none.
+
+    `writable` is whether business software may set it; `translations` are its names by locale.
+    """
 
     identifier: str
     type: ValueType
     has_quality: bool = False
     name: str = ""
     unit: str = ""
+    writable: bool = True
+    translations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> dict[str, Any] | None:
+        """Its names as a StringI18n, None where it has none."""
+        return _title(self.name, self.translations)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What business software may have a device do; `call_type` is SYNC or ASYNC, "" where the model does not say.
+
+    An input is required unless the model says `required: false`, an output only where it says `required: true`.
+    """
+
+    identifier: str
+    inputs: tuple[Member, ...] = ()
+    outputs: tuple[Member, ...] = ()
+    call_type: str = ""
+    name: str = ""
+    translations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> dict[str, Any] | None:
+        """Its names as a StringI18n, None where it has none."""
+        return _title(self.name, self.translations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +121,7 @@ class ThingModel:
     measurepoints: Mapping[str, Measurepoint]
     source: str
     name: str = ""
+    services: Mapping[str, Service] = field(default_factory=dict)
 
 
 def parse_thing_model(document: object, source: str) -> ThingModel:
@@ -105,9 +139,14 @@ def parse_thing_model(document: object, source: str) -> ThingModel:
             identifier: _measurepoint(identifier, entry, ("measurepoints", identifier))
             for identifier, entry in decoded["measurepoints"].items()
         }
+        services = {
+            identifier: _service(identifier, entry, ("services", identifier))
+            for identifier, entry in decoded["services"].items()
+        }
     except SchemaError as error:
         raise ModelError(source, error.expectation, error.path) from None
-    return ThingModel(decoded["modelId"], MappingProxyType(points), source, _text(decoded.get("name")))
+    name = _text(decoded.get("name"))
+    return ThingModel(decoded["modelId"], MappingProxyType(points), source, name, MappingProxyType(services))
 
 
 def _check_shape(document: object) -> None:
@@ -117,12 +156,31 @@ def _check_shape(document: object) -> None:
 
 
 def _decode_definitions(document: Any) -> Any:
-    """The document with each `dataDefinition` an object or null, also those of the members of structs."""
+    """The document with each `dataDefinition` an object, also those of the members of structs, and its services."""
     points = {
         identifier: _decode_definition(entry, ("measurepoints", identifier))
         for identifier, entry in document["measurepoints"].items()
     }
-    return {**document, "measurepoints": points}
+    services = {
+        identifier: _decode_service(entry, ("services", identifier))
+        for identifier, entry in (document.get("services") or {}).items()
+    }
+    return {**document, "measurepoints": points, "services": services}
+
+
+def _decode_service(entry: dict[str, Any], path: _Path) -> dict[str, Any]:
+    """A service with the definitions of its inputs and outputs decoded, lists both."""
+    names = (_inputs(entry), "outputData")
+    return {**entry, **{name: _decode_parameters(entry.get(name), (*path, name)) for name in names}}
+
+
+def _inputs(entry: dict[str, Any]) -> str:
+    """How a service spells its inputs: a table of EnOS's documents has `intputData`, the sample beside it has not."""
+    return "intputData" if entry.get("inputData") is None and entry.get("intputData") is not None else "inputData"
+
+
+def _decode_parameters(parameters: list[dict[str, Any]] | None, path: _Path) -> list[dict[str, Any]]:
+    return [_decode_definition(entry, (*path, index)) for index, entry in enumerate(parameters or ())]
 
 
 def _decode_definition(entry: dict[str, Any], path: _Path) -> dict[str, Any]:
@@ -164,7 +222,40 @@ def _measurepoint(identifier: str, entry: dict[str, Any], path: _Path) -> Measur
         has_quality=bool(entry.get("hasQuality")),
         name=_text(entry.get("name")),
         unit=str((unit.get("unitId") if isinstance(unit, dict) else unit) or ""),
+        writable="w" in (entry.get("accessMode") or "rw").lower(),
+        translations=_translations(entry.get("name")),
     )
+
+
+def _service(identifier: str, entry: dict[str, Any], path: _Path) -> Service:
+    if entry.get("identifier") not in {None, identifier}:
+        raise SchemaError((*path, "identifier"), f"expected the key it stands under, {shorten(identifier)}")
+    if identifier.endswith("_reply"):
+        raise SchemaError(path, "a service cannot end in _reply: that is the topic of its answers")
+    if _NO_LEVEL.search(identifier):
+        raise SchemaError(path, "a service cannot have / + # or NUL in its name, which is part of a topic")
+    inputs = _inputs(entry)
+    return Service(
+        identifier,
+        tuple(_parameters(entry[inputs], (*path, inputs), required=True)),
+        tuple(_parameters(entry["outputData"], (*path, "outputData"), required=False)),
+        call_type=(entry.get("callType") or "").upper(),
+        name=_text(entry.get("name")),
+        translations=_translations(entry.get("name")),
+    )
+
+
+def _parameters(entries: list[dict[str, Any]], path: _Path, *, required: bool) -> Iterator[Member]:
+    """Inputs or outputs of a service; `required` is what holds for those that do not say."""
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        at = (*path, index)
+        identifier = entry["identifier"]
+        if identifier in seen:
+            raise SchemaError((*at, "identifier"), f"a second {shorten(identifier)}")
+        seen.add(identifier)
+        said = entry.get("required")
+        yield Member(identifier, _value_type(entry, at), required=required if said is None else said)
 
 
 def _value_type(entry: dict[str, Any], path: _Path) -> ValueType:
@@ -273,3 +364,15 @@ def _members(definition: dict[str, Any], path: _Path) -> Iterator[Member]:
 def _text(text: Any) -> str:
     """A StringI18n in its default language."""
     return str((text.get("defaultValue") if isinstance(text, dict) else text) or "")
+
+
+def _translations(text: Any) -> dict[str, str]:
+    """The names of a StringI18n by locale; what is no name is left out."""
+    names = (text.get("i18nValue") if isinstance(text, dict) else None) or {}
+    return {locale: name for locale, name in names.items() if isinstance(name, str)}
+
+
+def _title(name: str, translations: Mapping[str, str]) -> dict[str, Any] | None:
+    if not name and not translations:
+        return None
+    return {"defaultValue": name, "i18nValue": dict(translations)}

@@ -1,4 +1,4 @@
-"""A thing model made ready to check measurement points."""
+"""A thing model made ready to check measurement points, and what services take and give."""
 
 from __future__ import annotations
 
@@ -6,17 +6,41 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from enos_ingest.errors import SchemaError
-from enos_ingest.models.compiler import compile_schema
-from enos_ingest.models.document import ThingModel
-from enos_ingest.schema import Schema, fault_at
+from enos_ingest.models.compiler import compile_members, compile_plain, compile_schema
+from enos_ingest.models.document import Service, ThingModel
+from enos_ingest.schema import Schema, fault_at, shorten
 
-__all__ = ["UNSPLIT", "CompiledModel"]
+__all__ = ["UNSPLIT", "CompiledModel", "CompiledService"]
 
 UNSPLIT = frozenset({float, str, bool})
 """Types of values that hold no quality and no integer: `CompiledModel.split` gives them back as they are."""
 
 _INT64_MIN = -(2**63)
 _INT64_MAX = 2**63 - 1
+
+
+class CompiledService:
+    """The compiled form of one service.
+
+    Attributes:
+        service: what it was compiled from.
+    """
+
+    __slots__ = ("_input", "_output", "service")
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._input = Schema(compile_members(service.inputs, closed=True))
+        # A device of a newer version than its model may tell more; what it did is done.
+        self._output = Schema(compile_members(service.outputs, closed=False))
+
+    def input_fault(self, document: object, at: Sequence[str | int] = ()) -> SchemaError | None:
+        """What is wrong with the `inputData` of a call, None if nothing is; `at` is its path in the request."""
+        return self._input.fault(document, at)
+
+    def output_fault(self, document: object, at: Sequence[str | int] = ()) -> SchemaError | None:
+        """The same for the `data` of a device's answer; None for none, as devices write it, counts as an empty one."""
+        return self._output.fault({} if document is None else document, at)
 
 
 class CompiledModel:
@@ -28,7 +52,7 @@ class CompiledModel:
         is_valid: the bare verdict on a whole `measurepoints` object, in one call.
     """
 
-    __slots__ = ("_compiled", "_quality", "_quality_structs", "is_valid", "model", "schema")
+    __slots__ = ("_compiled", "_plain", "_quality", "_quality_structs", "_services", "is_valid", "model", "schema")
 
     def __init__(self, model: ThingModel) -> None:
         self.model = model
@@ -40,6 +64,8 @@ class CompiledModel:
         self._quality_structs = frozenset(
             point.identifier for point in with_quality if point.type.data_type == "STRUCT"
         )
+        self._plain = Schema(compile_plain(with_quality))
+        self._services = {name: CompiledService(service) for name, service in model.services.items()}
 
     def check(self, measurepoints: object, at: Sequence[str | int] = ()) -> None:
         """Raise SchemaError for the first fault in document order.
@@ -67,6 +93,26 @@ class CompiledModel:
             return fault_at((*at, identifier), "unknown")
         point = {identifier: value}
         return None if self.is_valid(point) else self._compiled.fault(point, at)
+
+    def set_fault(self, identifier: str, value: object, at: Sequence[str | int] = ()) -> SchemaError | None:
+        """What is wrong with a value that one measurement point is to be set to, None if nothing is.
+
+        It is the plain value: no quality goes to a device.
+
+        Args:
+            identifier: the measurement point.
+            value: the value.
+            at: the path of the value in the request.
+        """
+        if identifier not in self.model.measurepoints:
+            return fault_at(at, f"measurement point {shorten(identifier)} is unknown")
+        schema = self._plain if identifier in self._quality else self._compiled
+        fault = schema.fault({identifier: value})
+        return None if fault is None else fault_at((*at, *fault.path[1:]), fault.expectation)
+
+    def service(self, identifier: str) -> CompiledService | None:
+        """The service of this name, None where the model has none."""
+        return self._services.get(identifier)
 
     def split(self, identifier: str, value: Any) -> tuple[Any, int | None]:
         """The value proper and the quality of a valid value; None where no quality was given.

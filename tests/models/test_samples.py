@@ -70,3 +70,30 @@ def test_battery_rack_and_gateway_take_realistic_points(catalogue: Catalogue) ->
             "GW.CertificateExpires": "2026-01-31",
         }
     )
+
+
+def test_samples_say_what_may_be_set_and_called(catalogue: Catalogue) -> None:
+    """Meters and name plates are read-only; each sample has a service that takes something."""
+    inverter, rack, gateway = (catalogue.get(name) for name in ("inverter", "battery_rack", "gateway"))
+    assert inverter is not None
+    assert rack is not None
+    assert gateway is not None
+    read_only = {point.identifier for point in inverter.model.measurepoints.values() if not point.writable}
+    assert read_only == {"INV.APProduction", "INV.FaultCode", "INV.SN", "INV.FirmwareDate"}
+    assert inverter.set_fault("temp", 21.5) is None
+    limit = inverter.service("limitPower")
+    assert limit is not None
+    assert limit.input_fault({"limit": 60, "duration": 600}) is None
+    assert str(limit.input_fault({"limit": 101})) == "limit: at most 100"
+    assert limit.output_fault({"applied": 60}) is None
+    assert sorted(inverter.model.services) == ["limitPower", "restart"]
+    balance, ping = rack.service("balance"), gateway.service("ping")
+    assert balance is not None
+    assert ping is not None
+    assert balance.input_fault({"window": {"lowest": 3.3, "highest": 3.4}, "cells": [1, 2]}) is None
+    assert ping.input_fault({"host": "ems.local"}) is None
+    assert inverter.model.services["limitPower"].title == {
+        "defaultValue": "Limit the active power",
+        "i18nValue": {"en_US": "Limit the active power", "zh_CN": "限制有功功率"},
+    }
+    assert all(service.title for each in (inverter, rack, gateway) for service in each.model.services.values())
