@@ -72,9 +72,9 @@ def read_answer(document: dict[str, Any], payload: bytes = b"") -> Answer:
     text = message[:_MESSAGE_CHARACTERS] if isinstance(message, str) else ""
     data = document.get("data")
     if data:
-        # It is stored and handed on as JSON; what is parsed may be nested deeper than what can be written.
+        # It is stored and handed on within other JSON; what is parsed may be nested deeper than what can be written.
         try:
-            orjson.dumps(data)
+            orjson.dumps([[[[data]]]])
         except orjson.JSONEncodeError as error:
             return Answer(identifier, None, f"the data of the answer cannot be kept: {error}")
     return Answer(identifier, code, text, data)

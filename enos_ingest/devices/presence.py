@@ -109,6 +109,10 @@ class Presence:
         self._seen.add(device)
         return True
 
+    def has_logged_in(self, device: DeviceId) -> bool:
+        """Whether a device's first successful login was since the start: the registry in memory may not have it yet."""
+        return device in self._seen
+
     def _forget(self, gateway: DeviceId, sub_device: DeviceId) -> None:
         remaining = self._sub_devices[gateway]
         remaining.discard(sub_device)

@@ -26,8 +26,8 @@ from enos_ingest.http.arguments import (
 )
 from enos_ingest.http.callers import Caller, Callers
 from enos_ingest.http.command_document import command_document
-from enos_ingest.http.envelope import envelope, refused
-from enos_ingest.http.waiting import while_connected
+from enos_ingest.http.envelope import envelope, new_request_id, refused
+from enos_ingest.http.waiting import unless_hung_up
 from enos_ingest.logs import get_logger
 
 __all__ = ["ACTIONS", "CommandCalls"]
@@ -96,18 +96,18 @@ class CommandCalls:
     async def __call__(self, request: Request) -> Response:
         """Answer a request; whatever it is, with an envelope."""
         started = time.monotonic()
-        name = _known_action(request)
+        name, request_id = _known_action(request), new_request_id()
         call: _Call | None = None
         code: int = _HUNG_UP
         try:
             caller, body = await self._callers.receive(request)
             call = _Call(name, caller, request.query_params.multi_items(), body)
-            answer = await while_connected(request, self._answer(request, call))
+            answer = await unless_hung_up(request, self._answer(request, call))
             code = RestCode.OK
-            response = envelope(RestCode.OK, "Success", answer.data, pagination=answer.pagination)
+            response = envelope(RestCode.OK, "Success", answer.data, request_id=request_id, pagination=answer.pagination)
         except CommandRefusal as refusal:
             code = refusal.code
-            response = refused(refusal)
+            response = refused(refusal, request_id=request_id)
             if call is not None and refusal.data is not None:
                 call.command_id = refusal.data["commandId"]
         except Exception:
@@ -116,7 +116,7 @@ class CommandCalls:
         finally:
             self._counter.call(name, code)
             if call is not None and name in ACTIONS and ACTIONS[name].acts:
-                _audit(call, code, started)
+                _audit(call, code, started, request_id)
         return response
 
     async def _answer(self, request: Request, call: _Call) -> _Answer:
@@ -222,7 +222,7 @@ def _require_target(call: _Call) -> Target:
     return call.target
 
 
-def _audit(call: _Call, code: int, started: float) -> None:
+def _audit(call: _Call, code: int, started: float, request_id: str) -> None:
     """Say who asked for what, and how it went; values are in the stored command."""
     log.info(
         "call",
@@ -232,5 +232,6 @@ def _audit(call: _Call, code: int, started: float) -> None:
         identifier=call.identifier,
         command=call.command_id,
         code=int(code),
+        request=request_id,
         milliseconds=round((time.monotonic() - started) * 1000, 1),
     )

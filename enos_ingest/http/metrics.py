@@ -15,6 +15,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from enos_ingest import __version__
+from enos_ingest.commands.command import State
+from enos_ingest.commands.dispatcher import IGNORED_REASONS, IgnoredReason
 from enos_ingest.endpoint.limits import (
     CLOSED_REASONS,
     KINDS,
@@ -45,6 +47,8 @@ class Readings:
     devices_online: Callable[[], int]
     in_flight: Callable[[], int]
     writer_stats: Callable[[], WriterStats]
+    commands_waiting: Callable[[], int] = int
+    commands_cached: Callable[[], int] = int
 
 
 class Metrics(Collector):
@@ -71,6 +75,10 @@ class Metrics(Collector):
         self._oversized = 0
         self._mirror_dropped = 0
         self._model_reloads = {"loaded": 0, "refused": 0}
+        self._calls: dict[tuple[str, str], int] = {}
+        """By action and code."""
+        self._commands_ended = {state.name.lower(): 0 for state in State if state.is_final}
+        self._answers_ignored: dict[str, int] = dict.fromkeys(IGNORED_REASONS, 0)
         self._registry.register(self)
         Info("enos_ingest", "The program.", registry=self._registry).info({"version": __version__})
         ProcessCollector(registry=self._registry)
@@ -118,6 +126,19 @@ class Metrics(Collector):
     def model_reloaded(self, result: Literal["loaded", "refused"]) -> None:
         """Count one changed thing model: in force from now on, or refused and the old one kept."""
         self._model_reloads[result] += 1
+
+    def call(self, action: str, code: int) -> None:
+        """Count one call of the REST API about commands; `action` is one of a few words, never a caller's text."""
+        key = action, str(int(code))
+        self._calls[key] = self._calls.get(key, 0) + 1
+
+    def command_ended(self, state: State) -> None:
+        """Count one command that has come to its end."""
+        self._commands_ended[state.name.lower()] += 1
+
+    def answer_ignored(self, reason: IgnoredReason) -> None:
+        """Count one answer of a device that had no effect on any command."""
+        self._answers_ignored[reason] += 1
 
     def watch(self, readings: Readings) -> None:
         """From now on show these readings too; once for a service, when its parts stand."""
@@ -189,6 +210,19 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "enos_ingest_log_lines_dropped", "Log lines that their reader was too slow for.", dropped_lines()
         )
+        yield _by_labels(
+            "enos_ingest_calls",
+            "Calls about commands over HTTP, by action and code; 499 for callers who hung up.",
+            ["action", "code"],
+            self._calls.items(),
+        )
+        yield _by_label("enos_ingest_commands_ended", "Commands at their end, by state.", "state", self._commands_ended)
+        yield _by_label(
+            "enos_ingest_answers_ignored",
+            "Answers of devices that had no effect on any command, by reason.",
+            "reason",
+            self._answers_ignored,
+        )
 
 
 def _by_label(name: str, text: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
@@ -223,6 +257,12 @@ class _Live(Collector):
         )
         yield GaugeMetricFamily(
             "enos_ingest_in_flight", "Uplinks read and not yet committed and answered.", now.in_flight()
+        )
+        yield GaugeMetricFamily(
+            "enos_ingest_commands_waiting", "Instant commands sent or queued, whose callers wait.", now.commands_waiting()
+        )
+        yield GaugeMetricFamily(
+            "enos_ingest_commands_cached", "Cached commands that are not at their end.", now.commands_cached()
         )
         yield GaugeMetricFamily(
             "enos_ingest_store_up", "1 while the store can commit, else 0.", 1 if stats.failure is None else 0

@@ -11,6 +11,9 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from enos_ingest import __version__
+from enos_ingest.commands.command import State
+from enos_ingest.commands.dispatcher import IGNORED_REASONS
+from enos_ingest.commands.refusals import RestCode
 from enos_ingest.endpoint.limits import CLOSED_REASONS, REFUSED_REASONS
 from enos_ingest.http.metrics import REPLY_BUCKETS, Metrics, Readings
 from enos_ingest.outcome import Outcome, Point, Record
@@ -51,7 +54,14 @@ def outcome(operation: str, code: Code = Code.SUCCESS, *, points: int = 0, skipp
 
 
 def readings(writer_stats: Callable[[], WriterStats] = stats) -> Readings:
-    return Readings(connections=lambda: 11, devices_online=lambda: 12, in_flight=lambda: 13, writer_stats=writer_stats)
+    return Readings(
+        connections=lambda: 11,
+        devices_online=lambda: 12,
+        in_flight=lambda: 13,
+        writer_stats=writer_stats,
+        commands_waiting=lambda: 16,
+        commands_cached=lambda: 17,
+    )
 
 
 def test_each_count_is_shown_under_its_name() -> None:
@@ -70,6 +80,10 @@ def test_each_count_is_shown_under_its_name() -> None:
     metrics.oversized()
     metrics.mirror_dropped()
     metrics.model_reloaded("refused")
+    metrics.call("setMeasurepoint", 0)
+    metrics.call("setMeasurepoint", RestCode.OFFLINE)
+    metrics.command_ended(State.TIMED_OUT)
+    metrics.answer_ignored("late")
     series = scrape(metrics)
     assert series["enos_ingest_uplinks_total", ("200", "resume_batch")] == 2
     assert series["enos_ingest_uplinks_total", ("1204", "resume")] == 1
@@ -85,6 +99,10 @@ def test_each_count_is_shown_under_its_name() -> None:
     assert series["enos_ingest_oversized_total", ()] == 1
     assert series["enos_ingest_mirror_dropped_total", ()] == 1
     assert series["enos_ingest_model_reloads_total", ("refused",)] == 1
+    assert series["enos_ingest_calls_total", ("setMeasurepoint", "0")] == 1
+    assert series["enos_ingest_calls_total", ("setMeasurepoint", "11900")] == 1
+    assert series["enos_ingest_commands_ended_total", ("timed_out",)] == 1
+    assert series["enos_ingest_answers_ignored_total", ("late",)] == 1
     assert series["enos_ingest_info", (__version__,)] == 1
 
 
@@ -119,6 +137,8 @@ def test_series_with_known_labels_start_at_zero() -> None:
         "connections_closed": CLOSED_REASONS,
         "reading_paused": ("connection", "hub"),
         "model_reloads": ("loaded", "refused"),
+        "commands_ended": ("canceled", "expired", "success", "failed", "timed_out"),
+        "answers_ignored": IGNORED_REASONS,
     }
     for name, labels in known.items():
         assert [series[f"enos_ingest_{name}_total", (label,)] for label in labels] == [0] * len(labels)
@@ -142,6 +162,8 @@ def test_readings_are_taken_at_each_scrape() -> None:
         "enos_ingest_connections_open": 11,
         "enos_ingest_devices_online": 12,
         "enos_ingest_in_flight": 13,
+        "enos_ingest_commands_waiting": 16,
+        "enos_ingest_commands_cached": 17,
         "enos_ingest_store_up": 1,
         "enos_ingest_quarantine_rows": 6,
         "enos_ingest_quarantine_bytes": 7,
