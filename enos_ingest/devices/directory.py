@@ -76,9 +76,9 @@ class Directory:
     ) -> None:
         self.products: Mapping[str, Product] = MappingProxyType({row.key: row for row in products})
         self.devices: Mapping[DeviceId, Device] = MappingProxyType({row.id: row for row in devices})
+        self._assets = {row.asset_id: row.id for row in self.devices.values() if row.asset_id}
         self.applications: Mapping[str, Application] = MappingProxyType({row.name: row for row in applications})
         self.operators: Mapping[str, OperatorAccount] = MappingProxyType({row.name: row for row in operators})
-        self._assets = {row.asset_id: row.id for row in self.devices.values() if row.asset_id}
         sub_devices: dict[DeviceId, set[DeviceId]] = {}
         gateways: dict[DeviceId, set[DeviceId]] = {}
         for gateway, sub_device in topology:
@@ -86,10 +86,6 @@ class Directory:
             gateways.setdefault(sub_device, set()).add(gateway)
         self._sub_devices = {key: frozenset(value) for key, value in sub_devices.items()}
         self._gateways = {key: frozenset(value) for key, value in gateways.items()}
-
-    def find_by_asset_id(self, asset_id: str) -> DeviceId | None:
-        """The device with this asset id."""
-        return self._assets.get(asset_id)
 
     @property
     def topology(self) -> Mapping[DeviceId, frozenset[DeviceId]]:
@@ -103,6 +99,10 @@ class Directory:
     def gateways(self, device: DeviceId) -> frozenset[DeviceId]:
         """The gateways that `device` belongs to; empty for a device that connects by itself."""
         return self._gateways.get(device, frozenset())
+
+    def find_by_asset_id(self, asset_id: str) -> DeviceId | None:
+        """The device with this asset id."""
+        return self._assets.get(asset_id)
 
     def may_represent(self, speaker: DeviceId, device: DeviceId) -> bool:
         """Whether `speaker` is `device`, or a gateway with `device` in its topology."""
