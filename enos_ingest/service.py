@@ -10,8 +10,7 @@ from pathlib import Path
 from enos_ingest import __version__
 from enos_ingest.broker import EmbeddedBroker
 from enos_ingest.devices.declaration import read_declaration
-from enos_ingest.devices.directory import Application, Directory
-from enos_ingest.devices.passwords import verify_api_key
+from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
 from enos_ingest.endpoint.authentication import Authenticator
 from enos_ingest.endpoint.listener import MqttListener
@@ -21,8 +20,12 @@ from enos_ingest.endpoint.sessions import Sessions
 from enos_ingest.endpoint.tls import ServerCertificate
 from enos_ingest.errors import ConfigError, StorageError
 from enos_ingest.http.app import HttpParts, create_app
+from enos_ingest.http.callers import Callers
 from enos_ingest.http.listener import HttpListener
+from enos_ingest.http.logins import Logins
 from enos_ingest.http.metrics import Metrics, Readings
+from enos_ingest.http.token_service import TokenService
+from enos_ingest.http.tokens import Tokens
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.models.catalogue import Catalogue
@@ -202,10 +205,18 @@ class Service:
             log.info("certificate reloaded", file=self.settings.mqtt.tls_certificate)
 
     async def _start_http(self) -> None:
-        bind = self.settings.http.bind
-        open_reading = bind.is_loopback or self.settings.security.anonymous
-        parts = HttpParts(self._metrics, self._reasons, self._authorize, open_reading=open_reading)
-        listener = HttpListener(create_app(parts), bind)
+        bind, limits, anonymous = self.settings.http.bind, self.settings.limits, self.settings.security.anonymous
+        tokens, logins = Tokens(self.directory), Logins(limits.calls_per_second)
+        parts = HttpParts(
+            self._metrics,
+            self._reasons,
+            Callers(self.directory, tokens, logins, anonymous=anonymous, body_bytes=limits.http_body_bytes),
+            TokenService(self.directory, tokens, logins),
+            open_metrics=bind.is_loopback or anonymous,
+        )
+        listener = HttpListener(
+            create_app(parts), bind, connections=limits.http_connections, requests=limits.http_requests
+        )
         listener.bind()
         self._parts.push_async_callback(listener.stop, _HTTP_STOP_SECONDS)
         await listener.start()
@@ -276,11 +287,6 @@ class Service:
             log.info("the store commits again")
         else:
             log.error("the store cannot commit: nothing is answered with 200 until it can", reason=failure)
-
-    def _authorize(self, api_key: str) -> Application | None:
-        """The application with an API key."""
-        applications = [item for item in self._directory.applications.values() if item.api_key_hash]
-        return next((item for item in applications if verify_api_key(api_key, item.api_key_hash)), None)
 
     def _reasons(self) -> list[str]:
         """Why the hub is not ready, as sentences; none when it is."""

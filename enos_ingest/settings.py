@@ -70,7 +70,7 @@ class MqttSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """The HTTP listener: health, metrics."""
+    """The HTTP listener: health, metrics, access tokens."""
 
     bind: Bind = field(
         default=Bind("127.0.0.1", 8080),
@@ -258,6 +258,28 @@ class LimitsSettings:
     quarantine_bytes: int = field(
         default=67_108_864,
         metadata=_about("Bytes of rejected messages kept; beyond that the oldest go.", low=1024, high=2**50),
+    )
+    http_connections: int = field(
+        default=4096,
+        metadata=_about("HTTP connections at the same time; more are closed at once.", low=1, high=1_000_000),
+    )
+    http_requests: int = field(
+        default=4000,
+        metadata=_about(
+            "HTTP calls answered at the same time; more get 503, on the connections that http_connections has left.",
+            low=1,
+            high=1_000_000,
+        ),
+    )
+    http_body_bytes: int = field(
+        default=1_048_576,
+        metadata=_about("The longest body of an HTTP call; a longer one is answered 413.", low=1024, high=2**30),
+    )
+    calls_per_second: int = field(
+        default=2000,
+        metadata=_about(
+            "HTTP calls a second of one application; as many may come at once. More get 429.", low=1, high=1_000_000
+        ),
     )
     drain_seconds: float = field(
         default=10.0,

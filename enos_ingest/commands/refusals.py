@@ -1,4 +1,4 @@
-"""Why a call of the REST API is not granted: the codes that EnOS documents, and three of our own."""
+"""Why a call of the REST API is not granted: the codes that EnOS documents, and five of our own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ __all__ = ["CommandRefusal", "RestCode"]
 class RestCode(IntEnum):
     """`code` of a response's envelope; 0 is success.
 
-    `DEVICE_FAILED`, `UNAUTHORIZED` and `TOO_MANY_CALLS` are ours: EnOS documents none for those cases.
+    `DEVICE_FAILED`, `UNAUTHORIZED`, `TOO_LONG`, `TOO_MANY_CALLS` and `BUSY` are ours: EnOS documents none for those
+    cases.
     """
 
     OK = 0
@@ -26,8 +27,10 @@ class RestCode(IntEnum):
     UNAUTHORIZED = 99401
     FORBIDDEN = 99403
     NOT_FOUND = 99404
+    TOO_LONG = 99413
     TOO_MANY_CALLS = 99429
     INTERNAL = 99500
+    BUSY = 99503
 
     @property
     def http_status(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from enos_ingest.devices.passwords import hash_api_key
 from enos_ingest.protocol.identity import DeviceId
 
 __all__ = ["Application", "Device", "Directory", "OperatorAccount", "Product", "derive_asset_id"]
@@ -84,8 +85,21 @@ class Directory:
         for gateway, sub_device in topology:
             sub_devices.setdefault(gateway, set()).add(sub_device)
             gateways.setdefault(sub_device, set()).add(gateway)
+        # A call over HTTP must find its application without a look at each; of two with the same key it is the first.
+        self._by_key = {row.key: row for row in reversed([*self.applications.values()]) if row.key}
+        self._by_api_key = {
+            row.api_key_hash: row for row in reversed([*self.applications.values()]) if row.api_key_hash
+        }
         self._sub_devices = {key: frozenset(value) for key, value in sub_devices.items()}
         self._gateways = {key: frozenset(value) for key, value in gateways.items()}
+
+    def find_by_key(self, key: str) -> Application | None:
+        """The application with this `key`, EnOS's appKey."""
+        return self._by_key.get(key)
+
+    def find_by_api_key(self, api_key: str) -> Application | None:
+        """The application with this API key, looked up by the key's digest: the time that takes tells nothing."""
+        return self._by_api_key.get(hash_api_key(api_key))
 
     @property
     def topology(self) -> Mapping[DeviceId, frozenset[DeviceId]]:

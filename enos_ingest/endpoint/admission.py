@@ -6,7 +6,7 @@ import socket
 
 from enos_ingest.settings import LimitsSettings
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "source_of"]
 
 IDLE_SOURCES = 10_000
 """Addresses remembered without a connection, for the time that their rate takes to recover: at most a second. Beyond
@@ -59,7 +59,7 @@ class Admission:
         self._forget(now)
         if self.connections >= self._limits.connections:
             return "limit"
-        key = _source_of(address)
+        key = source_of(address)
         source = self._sources.get(key)
         if source is None:
             source = _Source(self._rate, now)
@@ -77,7 +77,7 @@ class Admission:
 
     def leave(self, address: str) -> None:
         """Count out a connection that was admitted from this address."""
-        key = _source_of(address)
+        key = source_of(address)
         source = self._sources[key]
         source.connections -= 1
         self.connections -= 1
@@ -101,7 +101,7 @@ class Admission:
         del self._idle[key], self._sources[key]
 
 
-def _source_of(address: str) -> str | bytes:
+def source_of(address: str) -> str | bytes:
     """What an address is counted under; anything that is no address under its own text."""
     if ":" not in address:
         return address

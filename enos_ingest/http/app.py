@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from enos_ingest.commands.refusals import CommandRefusal
+from enos_ingest.http.envelope import refused
 from enos_ingest.http.metrics import CONTENT_TYPE, Metrics
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from enos_ingest.devices.directory import Application
+    from enos_ingest.http.callers import Callers
+    from enos_ingest.http.token_service import TokenService
 
 __all__ = ["HttpParts", "create_app"]
 
@@ -31,14 +35,16 @@ class HttpParts:
 
     Attributes:
         reasons_not_ready: what keeps the service from doing its work, a sentence each; empty when it is ready.
-        authorize: the application with this API key, None where there is none.
-        open_reading: whether anybody may read: the bind is loopback, or `security.anonymous` is set.
+        callers: tells who calls.
+        token_service: gives out the tokens that they may call with.
+        open_metrics: whether anybody may read the metrics: the bind is loopback, or `security.anonymous` is set.
     """
 
     metrics: Metrics
     reasons_not_ready: Callable[[], list[str]]
-    authorize: Callable[[str], Application | None]
-    open_reading: bool
+    callers: Callers
+    token_service: TokenService
+    open_metrics: bool
 
 
 def create_app(parts: HttpParts) -> Starlette:
@@ -54,41 +60,28 @@ def create_app(parts: HttpParts) -> Starlette:
         return Response(text, 503 if reasons else 200, _NO_STORE, "application/json")
 
     async def metrics(request: Request) -> Response:
-        if not parts.open_reading:
-            _require_scope(request, parts.authorize)
+        if not parts.open_metrics:
+            caller = await parts.callers.identify(request, b"")
+            caller.require("read", "admin")
         return Response(parts.metrics.render(), headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
 
     app = Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
-        exception_handlers={HTTPException: _refuse, Exception: _fail},
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            *parts.token_service.routes(),
+        ],
+        exception_handlers={
+            HTTPException: _refuse,
+            CommandRefusal: _refuse_call,
+            ClientDisconnect: _hung_up,
+            Exception: _fail,
+        },
     )
     # "/healthz/" is another path: a redirect would hide the mistake from a probe that does not follow it.
     app.router.redirect_slashes = False
     return app
-
-
-def _require_scope(request: Request, authorize: Callable[[str], Application | None]) -> None:
-    """Raise 401 without a known API key, 403 where its application lacks the scope [RFC 6750 section 3.1]."""
-    scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not api_key.strip():
-        raise HTTPException(
-            401,
-            "send the API key of an application: Authorization: Bearer KEY",
-            headers={"WWW-Authenticate": 'Bearer realm="enos-ingest"'},
-        )
-    application = authorize(api_key.strip())
-    if application is None:
-        raise HTTPException(
-            401,
-            "no application has this API key",
-            headers={"WWW-Authenticate": 'Bearer realm="enos-ingest", error="invalid_token"'},
-        )
-    if not application.scopes & _METRICS_SCOPES:
-        raise HTTPException(
-            403,
-            f"the application {application.name} needs the scope read or admin",
-            headers={"WWW-Authenticate": 'Bearer realm="enos-ingest", error="insufficient_scope", scope="read"'},
-        )
 
 
 async def _refuse(request: Request, exc: Exception) -> Response:
@@ -101,6 +94,16 @@ async def _refuse(request: Request, exc: Exception) -> Response:
         case _:
             error = exc.detail
     return JSONResponse({"error": error}, status_code=exc.status_code, headers=exc.headers)
+
+
+async def _refuse_call(_request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, CommandRefusal)
+    return refused(exc)
+
+
+async def _hung_up(_request: Request, _exc: Exception) -> Response:
+    """Nobody reads this; the number is what proxies log for a client that did not wait."""
+    return Response(status_code=499)
 
 
 async def _fail(_request: Request, _exc: Exception) -> Response:

@@ -12,21 +12,19 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from enos_ingest.commands.refusals import RestCode
+from enos_ingest.http.envelope import envelope
 from enos_ingest.sockets import Bind, bind_socket, cannot_listen
 
 if TYPE_CHECKING:
     import socket
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["HttpListener"]
 
-_CONNECTIONS = 256
-"""Open at the same time; more are closed at once. Scrapers and probes need a handful, and a flood of idle
-connections must not take the file descriptors that devices need."""
-
-_REQUESTS = 128
-"""Answered at the same time; more get 503."""
+_NEVER_WAIT = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered also while calls are at their limit: who keeps the hub alive must hear from it just then."""
 
 _BACKLOG = 128
 """Connections that the system holds until we accept them."""
@@ -37,24 +35,43 @@ _KEEP_ALIVE_SECONDS = 5
 _REQUEST_SECONDS = 10.0
 """How long a client may take to send a whole request; uvicorn has no such bound and would wait for ever."""
 
+_UNREAD_BYTES = 16_777_216
+"""Of a body whose request has been answered, such as one that is too long. So much of it is taken and dropped, as a
+client may not look for the answer before it has sent all, and would lose it if the connection were closed at once."""
+
 
 class HttpListener:
     """Serves one ASGI application: `bind`, `start`, `stop`, in this order and once.
 
     Args:
         setting: the name of the setting that `bind` comes from, for the sentence of a StartError.
+        connections: open at the same time; more are closed at once.
+        requests: answered at the same time; more get 503, but those that never wait.
         request_seconds: how long a client may take to send a request.
+        unread_bytes: how much of a body is dropped after the answer before the connection is closed.
     """
 
     def __init__(
-        self, app: ASGIApp, bind: Bind, *, setting: str = "http.bind", request_seconds: float = _REQUEST_SECONDS
+        self,
+        app: ASGIApp,
+        bind: Bind,
+        *,
+        setting: str = "http.bind",
+        connections: int = 4096,
+        requests: int = 4000,
+        request_seconds: float = _REQUEST_SECONDS,
+        unread_bytes: int = _UNREAD_BYTES,
     ) -> None:
         self._bind = bind
         self._setting = setting
         self._socket: socket.socket | None = None
         self._port = 0
         self._task: asyncio.Task[None] | None = None
-        self._server = _Server(_make_config(app, request_seconds))
+        config = _make_config(_Bounded(app, requests))
+        config.connections = connections
+        config.request_seconds = request_seconds
+        config.unread_bytes = unread_bytes
+        self._server = _Server(config)
 
     def bind(self) -> None:
         """Take the port; raises StartError where that cannot be."""
@@ -109,12 +126,40 @@ class HttpListener:
         self._task.result()
 
 
+class _Bounded:
+    """An ASGI application with a bound on the requests that it answers at the same time.
+
+    uvicorn's own bound also counts connections that send nothing, and says 503 to who asks whether the hub lives.
+    """
+
+    def __init__(self, app: ASGIApp, requests: int) -> None:
+        self._app = app
+        self._limit = requests
+        self._requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in _NEVER_WAIT:
+            await self._app(scope, receive, send)
+            return
+        if self._requests >= self._limit:
+            busy = envelope(RestCode.BUSY, f"as many calls are being answered as limits.http_requests = {self._limit}")
+            await busy(scope, receive, send)
+            return
+        self._requests += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._requests -= 1
+
+
 class _Config(uvicorn.Config):
-    request_seconds: float = _REQUEST_SECONDS
+    connections: int
+    request_seconds: float
+    unread_bytes: int
 
 
-def _make_config(app: ASGIApp, request_seconds: float) -> _Config:
-    config = _Config(
+def _make_config(app: ASGIApp) -> _Config:
+    return _Config(
         app,
         http=_Protocol,
         ws="none",
@@ -124,12 +169,9 @@ def _make_config(app: ASGIApp, request_seconds: float) -> _Config:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        limit_concurrency=_REQUESTS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
-    config.request_seconds = request_seconds
-    return config
 
 
 class _Server(uvicorn.Server):
@@ -161,17 +203,21 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's connection, with a bound on how many there are and how long a request may take to come in."""
+    """uvicorn's connection, with a bound on how many there are, and on the time and bytes of a request."""
+
+    config: _Config
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Here and not by `Config(access_log=False)`, which would silence other uvicorns of this process too.
         self.access_log = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread = 0
+        """Bytes that came since the answer, of the body of the request that was answered."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > _CONNECTIONS:
+        if len(self.connections) > self.config.connections:
             transport.abort()
             return
         self._set_deadline()
@@ -182,15 +228,24 @@ class _Protocol(H11Protocol):
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing():
             if self._deadline is None:
                 self._set_deadline()
+            self._count_unread(len(data))
         else:
             self._clear_deadline()
+            self._unread = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
         super().connection_lost(exc)
 
+    def _count_unread(self, size: int) -> None:
+        if self.conn.our_state is not h11.DONE:
+            self._unread = 0
+            return
+        self._unread += size
+        if self._unread > self.config.unread_bytes:
+            self.transport.abort()
+
     def _set_deadline(self) -> None:
-        assert isinstance(self.config, _Config)
         self._deadline = self.loop.call_later(self.config.request_seconds, self.transport.abort)
 
     def _clear_deadline(self) -> None:

@@ -9,29 +9,42 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from enos_ingest.devices.directory import Application
+from enos_ingest.devices.directory import Application, Directory
+from enos_ingest.devices.passwords import hash_api_key
 from enos_ingest.http.app import HttpParts, create_app
+from enos_ingest.http.callers import Callers
 from enos_ingest.http.listener import HttpListener
+from enos_ingest.http.logins import Logins
 from enos_ingest.http.metrics import Metrics
+from enos_ingest.http.token_service import TokenService
+from enos_ingest.http.tokens import Tokens
 from enos_ingest.sockets import Bind
 
-APPLICATIONS = {
-    "key-read": Application("grafana", scopes=frozenset({"read"})),
-    "key-admin": Application("ops", scopes=frozenset({"admin", "control"})),
-    "key-control": Application("scada", scopes=frozenset({"control"})),
-}
+DIRECTORY = Directory(
+    applications=[
+        Application("grafana", api_key_hash=hash_api_key("key-read"), scopes=frozenset({"read"})),
+        Application("ops", api_key_hash=hash_api_key("key-admin"), scopes=frozenset({"admin", "control"})),
+        Application("scada", api_key_hash=hash_api_key("key-control"), scopes=frozenset({"control"})),
+    ]
+)
+
+
+def parts(reasons: Callable[[], list[str]], *, open_metrics: bool) -> HttpParts:
+    tokens, logins = Tokens(lambda: DIRECTORY), Logins(1000)
+    return HttpParts(
+        metrics=Metrics(),
+        reasons_not_ready=reasons,
+        callers=Callers(lambda: DIRECTORY, tokens, logins),
+        token_service=TokenService(lambda: DIRECTORY, tokens, logins),
+        open_metrics=open_metrics,
+    )
 
 
 @asynccontextmanager
-async def client(*, open_reading: bool = True, reasons: list[str] | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def client(*, open_metrics: bool = True, reasons: list[str] | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application that really listens."""
-    parts = HttpParts(
-        metrics=Metrics(),
-        reasons_not_ready=lambda: reasons or [],
-        authorize=APPLICATIONS.get,
-        open_reading=open_reading,
-    )
-    listener = HttpListener(create_app(parts), Bind("127.0.0.1", 0))
+    app = create_app(parts(lambda: reasons or [], open_metrics=open_metrics))
+    listener = HttpListener(app, Bind("127.0.0.1", 0))
     listener.bind()
     await listener.start()
     try:
@@ -44,11 +57,11 @@ async def client(*, open_reading: bool = True, reasons: list[str] | None = None)
 def ask(
     request: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]],
     *,
-    open_reading: bool = True,
+    open_metrics: bool = True,
     reasons: list[str] | None = None,
 ) -> httpx.Response:
     async def run() -> httpx.Response:
-        async with client(open_reading=open_reading, reasons=reasons) as connection:
+        async with client(open_metrics=open_metrics, reasons=reasons) as connection:
             return await request(connection)
 
     return asyncio.run(run())
@@ -56,7 +69,7 @@ def ask(
 
 def test_healthz_says_that_the_process_lives() -> None:
     """200 and `ok`, also while it is not ready."""
-    response = ask(lambda c: c.get("/healthz"), reasons=["the store cannot commit"], open_reading=False)
+    response = ask(lambda c: c.get("/healthz"), reasons=["the store cannot commit"], open_metrics=False)
     assert (response.status_code, response.text) == (200, "ok\n")
 
 
@@ -88,10 +101,10 @@ def test_metrics_are_prometheus_text() -> None:
 @pytest.mark.parametrize(
     ("authorization", "status", "said"),
     [
-        (None, 401, "send the API key of an application: Authorization: Bearer KEY"),
-        ("Bearer", 401, "send the API key of an application: Authorization: Bearer KEY"),
-        ("Basic a2V5LXJlYWQ6", 401, "send the API key of an application: Authorization: Bearer KEY"),
-        ("key-read", 401, "send the API key of an application: Authorization: Bearer KEY"),
+        (None, 401, "send the API key of an application, Authorization: Bearer KEY, or a token"),
+        ("Bearer", 401, "send the API key of an application, Authorization: Bearer KEY, or a token"),
+        ("Basic a2V5LXJlYWQ6", 401, "send the API key of an application, Authorization: Bearer KEY, or a token"),
+        ("key-read", 401, "send the API key of an application, Authorization: Bearer KEY, or a token"),
         ("Bearer key-wrong", 401, "no application has this API key"),
         ("Bearer key-control", 403, "the application scada needs the scope read or admin"),
         ("Bearer key-read", 200, ""),
@@ -104,12 +117,13 @@ def test_beyond_loopback_metrics_want_the_api_key_of_an_application(
 ) -> None:
     """401 asks for a key, 403 says which scope is missing."""
     headers = {} if authorization is None else {"Authorization": authorization}
-    response = ask(lambda c: c.get("/metrics", headers=headers), open_reading=False)
+    response = ask(lambda c: c.get("/metrics", headers=headers), open_metrics=False)
     assert response.status_code == status
     if status == 200:
         assert "enos_ingest_info" in response.text
     else:
-        assert response.json() == {"error": said}
+        assert response.json()["code"] == 99_000 + status
+        assert response.json()["msg"].startswith(said)
         assert response.headers["www-authenticate"].startswith('Bearer realm="enos-ingest"')
 
 
@@ -125,7 +139,7 @@ def test_an_unknown_path_is_a_json_404(path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_another_method_is_a_json_405(path: str, method: str) -> None:
     """With the methods that there are."""
-    response = ask(lambda c: c.request(method, path), open_reading=False)
+    response = ask(lambda c: c.request(method, path), open_metrics=False)
     assert response.status_code == 405
     assert response.json() == {"error": f"{path} does not take {method}"}
     assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
@@ -146,8 +160,7 @@ def test_a_fault_of_ours_is_a_500_with_a_log_line_and_the_service_goes_on(
         raise RuntimeError("a part is broken")
 
     async def run() -> tuple[httpx.Response, httpx.Response]:
-        parts = HttpParts(Metrics(), broken, APPLICATIONS.get, open_reading=True)
-        listener = HttpListener(create_app(parts), Bind("127.0.0.1", 0))
+        listener = HttpListener(create_app(parts(broken, open_metrics=True)), Bind("127.0.0.1", 0))
         listener.bind()
         await listener.start()
         try:

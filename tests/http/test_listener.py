@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.applications import Starlette
@@ -51,9 +51,9 @@ class Slow:
         return PlainTextResponse("hello")
 
 
-async def started(*, request_seconds: float = 10.0) -> tuple[Slow, HttpListener]:
+async def started(**bounds: Any) -> tuple[Slow, HttpListener]:
     slow = Slow()
-    listener = HttpListener(slow.app, LOOPBACK, request_seconds=request_seconds)
+    listener = HttpListener(slow.app, LOOPBACK, **bounds)
     listener.bind()
     await listener.start()
     return slow, listener
@@ -258,7 +258,7 @@ def test_a_flood_of_connections_is_bounded() -> None:
     """Beyond 256 open ones the next is closed at once; when they are gone it is served again."""
 
     async def run() -> None:
-        _, listener = await started()
+        _, listener = await started(connections=256)
         flood = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(300)]
         ends = [asyncio.create_task(reader.read()) for reader, _ in flood]
         done, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
