@@ -78,13 +78,20 @@ class HubProcess:
         said: the lines of standard error that are no log lines.
     """
 
-    def __init__(self, arguments: Sequence[str | Path], *, cwd: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        *,
+        cwd: Path,
+        environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.lines: list[dict[str, Any]] = []
         self.said: list[str] = []
         self._news = threading.Condition()
         self._ended = False
         self._process = subprocess.Popen(
-            [*COMMAND, "serve", *map(str, arguments)],
+            [*prefix, *COMMAND, "serve", *map(str, arguments)],
             cwd=cwd,
             env=environment() if environ is None else dict(environ),
             stdin=subprocess.DEVNULL,
@@ -178,9 +185,15 @@ class HubProcess:
 
 
 @contextlib.contextmanager
-def running(config: Path, *, environ: Mapping[str, str] | None = None) -> Iterator[HubProcess]:
-    """A hub that is killed at the end of the block, if it has not ended; it listens when the block starts."""
-    hub = HubProcess(["-c", config], cwd=config.parent, environ=environ)
+def running(
+    config: Path, *, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> Iterator[HubProcess]:
+    """A hub that is killed at the end of the block, if it has not ended; it listens when the block starts.
+
+    Args:
+        prefix: a program that is started instead and runs it, with its arguments.
+    """
+    hub = HubProcess(["-c", config], cwd=config.parent, environ=environ, prefix=prefix)
     try:
         hub.wait_for("listening")
         yield hub

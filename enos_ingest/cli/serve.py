@@ -16,15 +16,19 @@ from enos_ingest.cli.options import Commands, add_command, settings
 from enos_ingest.errors import EnosIngestError
 from enos_ingest.logs import configure_logging, flush_logs, get_logger
 from enos_ingest.service import Service
-from enos_ingest.settings import Settings
+from enos_ingest.settings import LimitsSettings, Settings
 
 __all__ = ["add_commands", "loop_factory", "run_service"]
 
 log = get_logger(__name__)
 
 _OPEN_FILES = 10_240
-_OTHER_FILES = 320
-"""HTTP may hold 256, the hub's own way in 8; the rest is for the database, the logs and the listeners."""
+_OTHER_FILES = 192
+"""Files that are neither a client's MQTT nor an HTTP connection: the hub's own way in may hold 8, the database, the
+logs and the listeners some 30; the rest is for connections that are accepted only to be closed."""
+
+_SPARE_REQUESTS = 16
+"""HTTP connections beyond the calls that may be answered, where files are few: for probes, and to say 503 on."""
 
 _COLLECT_AFTER = 100_000
 """Objects made and not freed until the collector looks for cyclic garbage among them: some 20 MB."""
@@ -82,10 +86,8 @@ def run_service(loaded: Settings, make: Callable[[Settings], Service] = Service)
     # SQLite's thread and the event loop share the interpreter: at the default of 5 ms a commit that is done waits
     # that long to tell.
     sys.setswitchinterval(0.0005)
-    allowed = _allow_open_files(loaded.limits.connections)
     # Strangers must not take the last files: the database and the log need theirs.
-    limits = replace(loaded.limits, connections=max(1, min(loaded.limits.connections, allowed)))
-    loaded = replace(loaded, limits=limits)
+    loaded = replace(loaded, limits=_share_files(loaded.limits, _raise_open_files()))
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(make, loaded))
 
@@ -101,25 +103,44 @@ def _collect_rarely() -> None:
     gc.set_threshold(_COLLECT_AFTER, 5, 5)
 
 
-def _allow_open_files(connections: int) -> int:
-    """Raise the soft limit on open files to the hard one, and say how many connections there may be by that."""
+def _raise_open_files() -> int:
+    """Raise the soft limit on open files to the hard one, and say what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or soft < hard:
         # macOS calls its hard limit infinite and takes no more than this.
         target = max(soft, _OPEN_FILES if hard == resource.RLIM_INFINITY else hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
         soft = target
-    allowed = max(soft - _OTHER_FILES, 0)
-    if allowed < connections:
+    return soft
+
+
+def _share_files(limits: LimitsSettings, open_files: int) -> LimitsSettings:
+    """The limits with as many connections as so many open files allow; the log says how many.
+
+    Devices and callers have shares of their own, so that neither can take the other's. Where there are too few files
+    for both, HTTP gets what devices leave, and a quarter at the least.
+    """
+    spare = max(open_files - _OTHER_FILES, 0)
+    http = min(limits.http_connections, max(spare - limits.connections, spare // 4))
+    allowed = {"connections": spare - http, "http_connections": http}
+    wanted = {"connections": limits.connections, "http_connections": limits.http_connections}
+    short = [name for name in wanted if allowed[name] < wanted[name]]
+    if short:
         log.warning(
-            "the system allows fewer open files than limits.connections needs: further connections are refused",
-            open_files=soft,
-            connections=allowed,
-            wanted=connections,
+            "the system allows fewer open files than the limits need: further connections are refused",
+            open_files=open_files,
+            **allowed,
+            wanted={f"limits.{name}": wanted[name] for name in short},
         )
     else:
-        log.info("open files are enough for so many connections", open_files=soft, connections=allowed)
-    return allowed
+        log.info("open files are enough for so many connections", open_files=open_files, **allowed)
+    requests = limits.http_requests if http == limits.http_connections else max(1, http - _SPARE_REQUESTS)
+    return replace(
+        limits,
+        connections=max(1, min(limits.connections, allowed["connections"])),
+        http_connections=max(1, http),
+        http_requests=min(limits.http_requests, requests),
+    )
 
 
 def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
