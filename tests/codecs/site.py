@@ -1,0 +1,67 @@
+"""Codecs of a made-up site: modules in a folder, and products that name them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from enos_ingest.codecs.codecs import Codecs
+from enos_ingest.devices.directory import Product
+from enos_ingest.settings import CodecsSettings
+
+MESSAGE: dict[str, Any] = {
+    "id": "123456789012345678",
+    "version": "1.0",
+    "method": "thing.service.measurepoint.set",
+    "params": {"limit": 1.5},
+}
+
+BOUND = 4096
+"""The longest result that these tests allow."""
+
+PLAIN = """
+    import json
+
+    class Plain:
+        def encode(self, message):
+            return json.dumps(message).encode()
+
+        def decode(self, data):
+            return json.loads(data)
+
+    codec = Plain()
+"""
+
+
+def write(folder: Path, name: str, source: str) -> Product:
+    """A module of the folder, and a product whose codec is its attribute `codec`."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text(textwrap.dedent(source))
+    return Product(f"P-{name}", codec=f"{name}:codec")
+
+
+def write_method(folder: Path, name: str, body: str) -> Product:
+    """The same, for a codec whose methods both do this, with `value` as what they are given."""
+    lines = textwrap.indent(textwrap.dedent(body).strip(), " " * 8)
+    return write(
+        folder,
+        name,
+        "import ctypes, os, sys, threading, time\n"
+        "class Codec:\n"
+        f"    def encode(self, value):\n{lines}\n"
+        f"    def decode(self, value):\n{lines}\n"
+        "codec = Codec()\n",
+    )
+
+
+@asynccontextmanager
+async def codecs_of(folder: Path, **settings: Any) -> AsyncIterator[Codecs]:
+    """Codecs whose modules are in a folder; closed at the end of the block."""
+    codecs = Codecs(CodecsSettings(**settings), folder=folder, message_bytes=BOUND)
+    try:
+        yield codecs
+    finally:
+        await codecs.close()
