@@ -78,7 +78,7 @@ class Codecs:
     @property
     def pid(self) -> int | None:
         """The id of the worker process, None while there is none."""
-        return self._worker.pid if self._worker else None
+        return self._worker.pid if self._worker and not self._worker.ended else None
 
     async def encode(self, product: Product, message: dict[str, Any]) -> bytes:
         """The bytes that stand for a JSON message of the protocol in the product's format; raises CodecError."""

@@ -206,7 +206,7 @@ class _failures(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads 
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, CodecError):
-            text = f"raised {_described(error)} in {self._method}"
+            text = f"raised {_described(error, f' in {self._method}')}"
             raise _FailedError(_kind_of(error, "raised"), text, _place(error)) from None
 
 
@@ -214,9 +214,10 @@ def _kind_of(error: Exception, usual: str) -> str:
     return "memory" if isinstance(error, MemoryError) else usual
 
 
-def _described(error: Exception) -> str:
+def _described(error: Exception, where: str = "") -> str:
     words = _words(error)
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    name = f"{type(error).__name__}{where}"
+    return f"{name}: {words}" if words else name
 
 
 def _words(error: Exception) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pytest
+
 from enos_ingest.codecs.codecs import Codecs
 from enos_ingest.devices.directory import Product
+from enos_ingest.errors import CodecError
 from enos_ingest.settings import CodecsSettings
 
 MESSAGE: dict[str, Any] = {
@@ -65,3 +70,22 @@ async def codecs_of(folder: Path, **settings: Any) -> AsyncIterator[Codecs]:
         yield codecs
     finally:
         await codecs.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Come back once a condition holds that another process brings about, which tells nobody."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether there is no such process any more, or only what its parent has not looked at yet."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def fault(call: Awaitable[object]) -> str:
+    """What is said about a call that fails."""
+    with pytest.raises(CodecError) as caught:
+        await call
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import struct
@@ -18,6 +19,8 @@ from enos_ingest.errors import CodecError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "codecs.md"
 SET = "thing.service.measurepoint.set"
+POST = "thing.measurepoint.post"
+SCALARS = "the frame holds numbers, texts, true and false, no other values"
 
 ids = st.integers(0, 2**64 - 1).map(str)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -87,11 +90,8 @@ def test_a_damaged_frame_is_refused(message: dict[str, Any], data: st.DataObject
 )
 def test_no_bytes_do_harm(data: bytes) -> None:
     """They are refused, or hold a message that encodes to a frame of the same message."""
-    try:
+    with contextlib.suppress(CodecError):
         message = codec.decode(data)
-    except CodecError as error:
-        assert "\n" not in str(error)
-    else:
         assert codec.decode(codec.encode(message)) == message
 
 
@@ -139,10 +139,10 @@ def test_what_is_wrong_with_a_frame_is_said(data: bytes, said: str) -> None:
     ("message", "said"),
     [
         ({}, "expected a message with a method or a code"),
-        (request(SET, {"a": [1]}), "params.a: the frame holds numbers, texts, true and false, no other values"),
-        (request(SET, {"a": {"b": 1}}), "params.a: the frame holds numbers, texts, true and false, no other values"),
-        (request(SET, {"a": None}), "params.a: the frame holds numbers, texts, true and false, no other values"),
-        (request(SET, {"a": float("inf")}), "params.a: the frame holds numbers, texts, true and false, no other values"),
+        (request(SET, {"a": [1]}), f"params.a: {SCALARS}"),
+        (request(SET, {"a": {"b": 1}}), f"params.a: {SCALARS}"),
+        (request(SET, {"a": None}), f"params.a: {SCALARS}"),
+        (request(SET, {"a": float("inf")}), f"params.a: {SCALARS}"),
         (request(SET, {"a": 2**63}), "params.a: the frame has no integers of more than 64 bits"),
         (request(SET, {"a": "x" * 256}), "params.a: a text of 256 bytes, and 255 are the most"),
         (request(SET, {"a": "é" * 128}), "params.a: a text of 256 bytes, and 255 are the most"),
@@ -155,13 +155,14 @@ def test_what_is_wrong_with_a_frame_is_said(data: bytes, said: str) -> None:
         (request("thing.enable", {}), "method: the frame has no kind for thing.enable"),
         ({**request(SET, {}), "method": 7}, "method: expected a text"),
         ({**request(SET, {}), "sys": {}}, "sys: the frame has no place for it"),
-        (request("thing.measurepoint.post", {}), "params.measurepoints: expected an object"),
-        (request("thing.measurepoint.post", {"measurepoints": {}, "x": 1}), "params.x: the frame has no place for it"),
-        (request("thing.measurepoint.post", {"measurepoints": {}, "time": 1.5}), "params.time: expected whole milliseconds"),
-        (request("thing.measurepoint.post", {"measurepoints": {}, "time": 2**64 - 1}), "params.time: expected whole milliseconds"),
+        (request(POST, {}), "params.measurepoints: expected an object"),
+        (request(POST, {"measurepoints": {}, "x": 1}), "params.x: the frame has no place for it"),
+        (request(POST, {"measurepoints": {}, "time": 1.5}), "params.time: expected whole milliseconds"),
+        (request(POST, {"measurepoints": {}, "time": -1}), "params.time: expected whole milliseconds"),
+        (request(POST, {"measurepoints": {}, "time": 2**64 - 1}), "params.time: expected whole milliseconds"),
         (
             request("thing.measurepoint.resume", {"measurepoints": {"a": {"value": 1, "quality": 9}}}),
-            "params.measurepoints.a: the frame holds numbers, texts, true and false, no other values",
+            f"params.measurepoints.a: {SCALARS}",
         ),
         ({"id": "7", "code": 65_536}, "code: expected a whole number from 0 to 65535"),
         ({"id": "7", "code": "200"}, "code: expected a whole number from 0 to 65535"),
@@ -170,7 +171,7 @@ def test_what_is_wrong_with_a_frame_is_said(data: bytes, said: str) -> None:
         ({"id": "7", "code": 200, "data": [1]}, "data: expected an object"),
         ({"id": "7", "code": 200, "sys": 1}, "sys: the frame has no place for it"),
     ],
-)  # fmt: skip
+)
 def test_what_the_frame_cannot_hold_is_refused(message: dict[str, Any], said: str) -> None:
     """Nothing is left out, cut or rounded in silence; the caller reads where."""
     with pytest.raises(CodecError) as caught:
