@@ -8,38 +8,26 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from enos.core.internal.Profile import Profile
-from enos.core.login.MessageIntegrationLogin import MessageIntegrationLogin
-from enos.core.login.NormalDeviceLogin import NormalDeviceLogin
-from enos.core.message.IConnectCallback import IConnectCallback
-from enos.core.MqttClient import MqttClient
 from enos.core.util.SignUtil import SignUtil
 from enos.message.upstream.integration.IntMeaturepointPostRequest import IntMeaturepointPostRequest
 from enos.message.upstream.resume.MeasurepointResumeBatchRequest import MeasurepointResumeBatchRequest
 from enos.message.upstream.resume.MeasurepointResumeRequest import MeasurepointResumeRequest
-from enos.message.upstream.status.SubDeviceLoginRequest import SubDeviceLoginRequest
 from enos.message.upstream.status.SubDeviceLogoutRequest import SubDeviceLogoutRequest
 
 from enos_ingest.endpoint.packets import Subscribe
 from enos_ingest.testing.hub import Hub
-from tests.clients.proxy import Proxy, proxy
-from tests.clients.world import BROKEN, GATEWAY, INVERTER, REGISTRY, SECRETS, SUB_1, SUB_2
-from tests.process import PATIENCE, eventually
+from tests.clients.proxy import proxy
+from tests.clients.python_sdk import Connect, connecting, login
+from tests.clients.world import BROKEN, GATEWAY, INVERTER, REGISTRY, SUB_1, SUB_2
+from tests.process import eventually
 
 # The SDK asks paho for callbacks of its first version; nothing else may warn.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback API version 1 is deprecated:DeprecationWarning")
-
-Connect = Callable[..., Any]
-
-SDK_THREADS = ("paho-mqtt-client", "default executor")
-"""How the names of threads begin that the SDK starts."""
-
 
 @pytest.fixture
 def hub(enos_hub: Callable[..., Hub]) -> Hub:
@@ -49,48 +37,9 @@ def hub(enos_hub: Callable[..., Hub]) -> Hub:
 
 @pytest.fixture
 def connect(hub: Hub) -> Iterator[Connect]:
-    """Connect the SDK as a device, in its blocking way with `wait`, through a proxy with `via`.
-
-    Every client is closed at the end, and no thread of any is left.
-    """
-    clients: list[Any] = []
-
-    def start(
-        device: str = GATEWAY,
-        secret: str | None = None,
-        sign_method: str | None = None,
-        *,
-        wait: bool = False,
-        via: Hub | Proxy = hub,
-    ) -> Any:
-        url, (product_key, _, device_key) = f"tcp://{via.host}:{via.port}", device.partition("/")
-        if device_key == "%channel%":
-            login = MessageIntegrationLogin(url, product_key, secret or SECRETS[product_key])
-        else:
-            login = NormalDeviceLogin(url, product_key, device_key, secret or SECRETS[device])
-        profile = Profile.create_instance(login)
-        if sign_method:
-            profile.set_sign_method(sign_method)
-        client = MqttClient(profile=profile)
-        clients.append(client)
-        if wait:
-            # It begins to wait for CONNACK after asking for it, and waits its 10 seconds where that was too late.
-            client.connect()
-        else:
-            callback, connected = IConnectCallback(), threading.Event()
-            callback.on_connect = connected.set
-            client.connect(callback)
-            assert connected.wait(PATIENCE)
-        return client
-
-    yield start
-    for client in clients:
-        # Closing a client leaves sockets of its paho client open, and the thread at work where it was never let in.
-        paho = client._MqttClient__connection._MqttConnection__paho_client  # noqa: SLF001
-        client.close()
-        paho.loop_stop()
-        paho.reinitialise()
-    assert [thread for thread in threading.enumerate() if thread.name.startswith(SDK_THREADS)] == []
+    """Connect the SDK to the hub."""
+    with connecting(hub) as connect:
+        yield connect
 
 
 def resume(device: str | None, points: dict[str, Any], time: int = 1) -> Any:
@@ -99,13 +48,6 @@ def resume(device: str | None, points: dict[str, Any], time: int = 1) -> Any:
     if device is not None:
         builder.set_product_key(device.partition("/")[0]).set_device_key(device.partition("/")[2])
     return builder.build()
-
-
-def login(device: str, secret: str | None = None) -> Any:
-    product_key, _, device_key = device.partition("/")
-    return (
-        SubDeviceLoginRequest.builder().set_sub_device_info(product_key, device_key, secret or SECRETS[device]).build()
-    )
 
 
 def logout(device: str) -> Any:
