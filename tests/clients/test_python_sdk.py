@@ -29,6 +29,7 @@ from tests.process import eventually
 # The SDK asks paho for callbacks of its first version; nothing else may warn.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback API version 1 is deprecated:DeprecationWarning")
 
+
 @pytest.fixture
 def hub(enos_hub: Callable[..., Hub]) -> Hub:
     """A hub with a gateway and its sub-devices."""
