@@ -245,7 +245,7 @@ def test_a_sub_device_is_reached_through_its_gateway(connect: Connect, applicati
     answer = application.invoke_service(SUB_1, "limitPower", {"limit": 10.0})
     assert answer["data"]["outputData"] == {"applied": 9.0}
     assert program.next()[::2] == ((*SUB_1.split("/"), "limitPower"), {"limit": 10.0})
-    assert application.set_measurepoint(GATEWAY, "GW.DoorOpen", False)["code"] == 0  # noqa: FBT003
+    assert application.set_measurepoint(GATEWAY, "GW.DoorOpen", False)["code"] == 0
     assert program.next()[::2] == (tuple(GATEWAY.split("/")), {"GW.DoorOpen": False})
     gateway.disconnect()
     eventually(lambda: application.set_measurepoint(SUB_1, "temp", 3)["code"] == 11900)
