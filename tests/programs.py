@@ -9,10 +9,12 @@ __all__ = ["PACKAGES", "closing_line", "install_hint", "missing"]
 
 PACKAGES: Mapping[str, str] = {
     "bash": "bash",
+    "curl": "curl",
     "mosquitto": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
     "mosquitto_rr": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
+    "openssl": "openssl",
 }
 """The Debian package that each program comes with; a test may need no other."""
 

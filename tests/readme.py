@@ -43,8 +43,10 @@ def console_steps(text: str) -> list[Step]:
 
 
 def comparable(text: str) -> str:
-    """Output without what differs from run to run: times, timestamps and signatures."""
+    """Output without what differs from run to run: times, timestamps, signatures and ids."""
     text = re.sub(r"mosquitto_pub -p [0-9]+ ", "mosquitto_pub ", text)
     text = re.sub(r"timestamp=[0-9]{13}", "timestamp=TIMESTAMP", text)
     text = re.sub(r"\b[0-9A-F]{64}\b", "SIGNATURE", text)
-    return re.sub(r"\b2026-[0-9T:.-]+Z", "TIME", text) if "1204" in text else text
+    text = re.sub(r"\b[0-9]{18}\b", "COMMAND", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b", "REQUEST", text)
+    return re.sub(r"\b2026-[0-9T:.-]+Z", "TIME", text) if "1204" in text or "COMMAND" in text else text

@@ -26,20 +26,31 @@ _PRELUDE = """
 set -m
 trap 'for job in $(jobs -p); do kill -- -$job; done' EXIT
 mosquitto_pub() {{ command mosquitto_pub -p {mqtt} "$@"; }}
-mosquitto_sub() {{ stdbuf -oL mosquitto_sub -d -p {mqtt} "$@" | tee raw.log | grep --line-buffered '^/sys'; }}
+mosquitto_sub() {{ stdbuf -oL mosquitto_sub -d -p {mqtt} "$@" | tee raw-$BASHPID.log | grep --line-buffered '^/sys'; }}
+curl() {{ command curl "${{@//127.0.0.1:8080/127.0.0.1:{http}}}"; }}
+export -f mosquitto_pub mosquitto_sub curl
 wait_until() {{ for _ in $(seq 200); do "$@" && return; sleep 0.05; done; echo "waited in vain: $*"; exit 9; }}
 listening() {{ grep -q listening hub.log 2>/dev/null; }}
-subscribed() {{ grep -q SUBACK raw.log 2>/dev/null; }}
+stopped() {{ grep -q stopped hub.log; }}
+subscribed() {{ [ "$(grep -l SUBACK raw-*.log 2>/dev/null | wc -l)" -ge "$1" ]; }}
 watched() {{ [ "$(wc -l < watch.log)" -ge "$1" ]; }}
+succeeded() {{ [ "$(enos-ingest command ls --state success | wc -l)" -ge "$1" ]; }}
+offline() {{ curl -s http://127.0.0.1:8080/metrics | grep -q '^enos_ingest_devices_online 0'; }}
 """
 
-_AWAITED = {
-    "enos-ingest serve": "wait_until listening",
-    "mosquitto_sub": "wait_until subscribed",
-    '-m \'{"id":"1"': "wait_until watched 2",
-    '-m \'{"id":"2"': "wait_until watched 4",
-}
-"""What a person waits for after a command, by eye."""
+_AWAITED = (
+    ("enos-ingest serve", "wait_until listening"),
+    ("mosquitto_sub -u", "wait_until subscribed 1"),
+    ('-m \'{"id":"1"', "wait_until watched 2"),
+    ('-m \'{"id":"2"', "wait_until watched 4"),
+    # The next hub writes the same file.
+    ("kill %1", "wait_until stopped; rm hub.log"),
+    ("enos-ingest serve", "wait_until listening"),
+    ("bash device.sh", "wait_until subscribed 2"),
+    ("kill %bash", "wait_until offline"),
+    ("bash device.sh", "wait_until succeeded 3; wait_until subscribed 3"),
+)
+"""What a person waits for after a command, by eye, in the order of the README."""
 
 
 def test_every_setting_stands_in_the_readme() -> None:
@@ -67,9 +78,19 @@ def test_every_command_and_option_stands_in_the_readme() -> None:
     """The table of commands names each command with its options."""
     rows = [line for line in TEXT.splitlines() if line.startswith("| `enos-ingest ")]
     for command, options in _commands(build_parser()):
+        if command.startswith("enos-ingest command "):
+            options = [option for option in options if option not in _OF_A_CALL]
         row = next((row for row in rows if row.startswith(f"| `{command}") and row[len(command) + 3] in "` "), None)
         assert row is not None, f"{command} is not documented"
         assert [option for option in options if option not in row] == [], f"{command} has undocumented options"
+    assert [option for option in _OF_A_CALL if not re.search(rf"`{option}[` ]", TEXT)] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/commands.md"])
+def test_lines_are_short_enough_for_a_diff(name: str) -> None:
+    """Prose is wrapped; rows of tables and what a terminal shows cannot be."""
+    prose = re.sub(r"(?ms)^```.*?^```$", "", (ROOT / name).read_text("utf-8"))
+    assert [line for line in prose.splitlines() if len(line) > 160 and not line.startswith("|")] == []
 
 
 def test_every_changelog_version_is_the_packages() -> None:
@@ -81,16 +102,19 @@ def test_every_changelog_version_is_the_packages() -> None:
     assert newest.startswith(f"## {__version__} ")
 
 
-@pytest.mark.needs("mosquitto_pub", "mosquitto_sub", "bash")
+@pytest.mark.needs("mosquitto_pub", "mosquitto_sub", "bash", "curl", "openssl")
 def test_the_console_blocks_print_what_they_show(tmp_path: Path) -> None:
     """Every command of the README, run in order in one shell, prints what the README shows."""
     steps = console_steps(TEXT)
-    assert len(steps) > 10
+    assert len(steps) > 20
     mqtt, http = _free_ports(2)
     script = _PRELUDE.format(mqtt=mqtt)
+    awaited = list(_AWAITED)
     for step in steps:
         script += f"\necho '@@@'\n{step.command}\n"
-        script += "".join(f"{wait}\n" for start, wait in _AWAITED.items() if start in step.command)
+        if awaited and awaited[0][0] in step.command:
+            script += f"{awaited.pop(0)[1]}\n"
+    assert not awaited
     script += "\nwait"
     environment = {
         **os.environ,
@@ -119,6 +143,8 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[str]]
 
 
 _COMMON = {"--help", "--config"}
+_OF_A_CALL = ("--url", "--org", "--key-file", "--key", "--json")
+"""What every `enos-ingest command` takes; a sentence below the table says so."""
 
 
 def _free_ports(count: int) -> list[int]:
