@@ -15,5 +15,6 @@ sorter        the thread that sorts for the fold
 writer        the writer thread: group commit, retries, telling who waits
 reader        points, latest values and rejected messages, read without blocking the writer
 commands      commands, read, searched, and deleted when they are old
+command_query a search for commands as SQL
 registry      products, devices, topology and accounts, read and changed in one transaction
 """

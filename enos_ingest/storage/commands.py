@@ -1,24 +1,34 @@
-"""Commands as they are stored: read for people and for a start, deleted when they are old."""
+"""Commands as they are stored: read for people and for a start, searched, deleted when they are old."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
-from time import perf_counter, sleep
+from time import monotonic, perf_counter, sleep
 from types import TracebackType
 from typing import Any, Self
 
 from enos_ingest.commands.command import Command
+from enos_ingest.commands.refusals import CommandRefusal, RestCode
+from enos_ingest.commands.search import Search
+from enos_ingest.storage.command_query import to_sql
 from enos_ingest.storage.command_rows import COLUMNS, from_row
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.sqlite import connect_beside, connect_reader
-from enos_ingest.storage.transactions import transaction
+from enos_ingest.storage.transactions import snapshot, transaction
 
 __all__ = ["SqliteCommands"]
 
 PURGE_ROWS = 500
 """Commands deleted in one transaction, some milliseconds: the writer waits for it, and devices for the writer."""
+
+SEARCH_SECONDS = 5.0
+"""How long a search may take; a million commands are looked at in less. Meanwhile the write-ahead log may only grow."""
+
+SEARCH_STEPS = 100_000
+"""Instructions of SQLite, some milliseconds' worth, between looks at the clock, each of which takes the GIL."""
 
 _UNFINISHED = f"SELECT {COLUMNS} FROM commands WHERE state IN (1, 4) ORDER BY id"  # noqa: S608 - constants
 
@@ -75,6 +85,33 @@ class SqliteCommands:
             return None
         rows = self._read(_ONE, int(command_id))
         return from_row(rows[0]) if rows else None
+
+    def search(self, search: Search) -> tuple[list[Command], int]:
+        """The commands of one page, and how many there are on all pages.
+
+        On a connection of its own, so that no other call waits for it.
+
+        Raises:
+            CommandRefusal: BAD_ARGUMENT, it took too long.
+        """
+        conditions, order, parameters = to_sql(search)
+        page = (search.page_size, (search.page - 1) * search.page_size)
+        with closing(connect_reader(self._path)) as connection, translated(self._path):
+            deadline = monotonic() + SEARCH_SECONDS
+            connection.set_progress_handler(lambda: monotonic() > deadline, SEARCH_STEPS)
+            try:
+                with snapshot(connection):
+                    # Only what `to_sql` makes is put in: names of columns and question marks.
+                    query = f"SELECT count(*) FROM commands WHERE {conditions}"  # noqa: S608
+                    total = int(connection.execute(query, parameters).fetchone()[0])
+                    query = f"SELECT {COLUMNS} FROM commands WHERE {conditions} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
+                    rows = connection.execute(query, (*parameters, *page)).fetchall() if page[1] < total else []
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                sentence = f"the search took more than {SEARCH_SECONDS:g} seconds: narrow it by createTime"
+                raise CommandRefusal(RestCode.BAD_ARGUMENT, sentence) from None
+        return [from_row(row) for row in rows], total
 
     def purge(self, before: int, keep: int) -> int:
         """Delete finished commands that ended before a time, in epoch milliseconds, and the oldest beyond `keep`.
