@@ -19,7 +19,7 @@ from enos_ingest.commands.command import Command, Kind, State
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
 from enos_ingest.commands.search import Search
 from enos_ingest.devices.directory import Device, Directory, Product
-from enos_ingest.errors import CodecError, StorageError, format_path
+from enos_ingest.errors import CodecError, StorageError
 from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.models.validator import CompiledModel
 from enos_ingest.protocol.identity import DeviceId
@@ -163,7 +163,9 @@ class Commands:
         command = await self._read(self._reader.get, command_id)
         if command is None or device not in {None, command.device}:
             whose = "" if device is None else f" of the device {device}"
-            raise CommandRefusal(RestCode.NOT_FOUND, f"commandId {shorten(command_id)}: there is no such command{whose}")
+            raise CommandRefusal(
+                RestCode.NOT_FOUND, f"commandId {shorten(command_id)}: there is no such command{whose}"
+            )
         return command
 
     async def search(self, org_id: str, query: Search, target: Target | None = None) -> tuple[list[Command], int]:

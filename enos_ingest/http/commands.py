@@ -104,7 +104,9 @@ class CommandCalls:
             call = _Call(name, caller, request.query_params.multi_items(), body)
             answer = await unless_hung_up(request, self._answer(request, call))
             code = RestCode.OK
-            response = envelope(RestCode.OK, "Success", answer.data, request_id=request_id, pagination=answer.pagination)
+            response = envelope(
+                RestCode.OK, "Success", answer.data, request_id=request_id, pagination=answer.pagination
+            )
         except CommandRefusal as refusal:
             code = refusal.code
             response = refused(refusal, request_id=request_id)

@@ -259,7 +259,9 @@ class _Live(Collector):
             "enos_ingest_in_flight", "Uplinks read and not yet committed and answered.", now.in_flight()
         )
         yield GaugeMetricFamily(
-            "enos_ingest_commands_waiting", "Instant commands sent or queued, whose callers wait.", now.commands_waiting()
+            "enos_ingest_commands_waiting",
+            "Instant commands sent or queued, whose callers wait.",
+            now.commands_waiting(),
         )
         yield GaugeMetricFamily(
             "enos_ingest_commands_cached", "Cached commands that are not at their end.", now.commands_cached()

@@ -16,7 +16,7 @@ from enos_ingest.commands.search import Search
 from enos_ingest.storage.command_query import to_sql
 from enos_ingest.storage.command_rows import COLUMNS, from_row
 from enos_ingest.storage.faults import translated
-from enos_ingest.storage.sqlite import connect_beside, connect_reader
+from enos_ingest.storage.sqlite import CHECKPOINT_PAGES, connect_beside, connect_reader
 from enos_ingest.storage.transactions import snapshot, transaction
 
 __all__ = ["SqliteCommands"]
@@ -126,6 +126,7 @@ class SqliteCommands:
             try:
                 # What a power cut brings back is deleted at the next call.
                 connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 deleted = 0
                 while count := _delete(connection, _OLD, before, PURGE_ROWS):
                     deleted += count

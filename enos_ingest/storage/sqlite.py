@@ -11,7 +11,7 @@ from enos_ingest.errors import ConfigError, StorageError
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.migrations import MIGRATIONS, Migration, migrate, require_current, schema_version
 
-__all__ = ["connect_beside", "connect_reader", "connect_writer", "parse_url"]
+__all__ = ["CHECKPOINT_PAGES", "connect_beside", "connect_reader", "connect_writer", "parse_url"]
 
 OPEN_BUSY_MS = 5000
 """How long opening and changing the registry wait for a lock: longer than any commit of a running service takes."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from enos_ingest.codecs import codecs as module
-from enos_ingest.config import load_settings
 from enos_ingest.codecs.codecs import Codecs
+from enos_ingest.config import load_settings
 from enos_ingest.devices.directory import Product
 from tests.codecs.conftest import Run
 from tests.codecs.site import BOUND, MESSAGE, PLAIN, codecs_of, fault, until, write, write_method

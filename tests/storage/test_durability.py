@@ -1,4 +1,4 @@
-"""Kill -9 and power cuts: what was acknowledged is there, and of two points of one time the last."""
+"""Kill -9 and power cuts: what was acknowledged is there, of two points of one time and of a command the last."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pathlib import Path
 import orjson
 import pytest
 
+from enos_ingest.commands.command import State
 from enos_ingest.storage import fold, inbox, sorter
+from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.fold import Fold
 from enos_ingest.storage.sqlite import connect_writer
-from tests.storage.samples import DEVICE, PATIENCE, PRODUCT, stored
+from tests.storage.samples import DEVICE, PATIENCE, PRODUCT, command, stored
 
 WRITER = """
 import asyncio, sys
@@ -62,6 +64,66 @@ def test_acknowledged_points_survive_a_kill(tmp_path: Path) -> None:
         assert acknowledged <= numbers
         assert numbers == {each.time for each in found if each.measurepoint == "b"}
         assert all(each.value == (each.time if each.measurepoint == "temp" else str(each.time)) for each in found)
+
+
+COMMANDER = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+from enos_ingest.commands.command import State
+from tests.storage.samples import command, commit, ordered
+from enos_ingest.storage.writer import SqliteWriter
+
+async def order(writer, number):
+    while True:
+        made = command(number, input=number)
+        sent = replace(made, state=State.RELEASED, sent=number)
+        for step in (made, sent, replace(sent, state=State.SUCCESS, finished=number, output={"was": number})):
+            await commit(writer, ordered(step))
+            sys.stdout.write(f"{number} {int(step.state)}\\n")
+            sys.stdout.flush()
+        number += 20
+
+async def main():
+    writer, first = SqliteWriter(Path(sys.argv[1])), int(sys.argv[2])
+    await asyncio.gather(*[order(writer, number) for number in range(first, first + 20)])
+
+asyncio.run(main())
+"""
+
+
+def test_acknowledged_steps_of_commands_survive_a_kill(tmp_path: Path) -> None:
+    """A writer is killed amid commands, three times: each is as it was last acknowledged, or one step further."""
+    path = tmp_path / "x.db"
+    order = [State.CREATED, State.RELEASED, State.SUCCESS]
+    acknowledged: dict[int, State] = {}
+    for first in (1, 10**6 + 1, 2 * 10**6 + 1):
+        with subprocess.Popen(
+            [sys.executable, "-c", COMMANDER, str(path), str(first)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        ) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline().decode() for _ in range(400)]
+            process.send_signal(signal.SIGKILL)
+            lines += process.stdout.read().decode().splitlines(keepends=True)
+        assert process.returncode == -signal.SIGKILL
+        for line in lines:
+            if line.endswith("\n"):
+                number, state = map(int, line.split())
+                acknowledged[number] = State(state)
+        with SqliteCommands(path) as commands:
+            unfinished = {each.id for each in commands.unfinished()}
+            for number, state in acknowledged.items():
+                found = commands.get(command(number).id)
+                assert found is not None
+                steps = order.index(found.state) - order.index(state)
+                assert steps == 0 or (steps == 1 and number >= first)
+                assert found.input == number
+                assert found.output == ({"was": number} if found.state is State.SUCCESS else None)
+                assert (found.id in unfinished) == (found.state is not State.SUCCESS)
+                # What it is now is what was acknowledged when the next one is killed.
+                acknowledged[number] = found.state
 
 
 OVERWRITER = """
