@@ -9,6 +9,10 @@ from pathlib import Path
 
 from enos_ingest import __version__
 from enos_ingest.broker import EmbeddedBroker
+from enos_ingest.codecs.codecs import Codecs
+from enos_ingest.commands.commands import Commands, make_output_check
+from enos_ingest.commands.dispatcher import Dispatcher, epoch_ms
+from enos_ingest.commands.ids import CommandIds
 from enos_ingest.devices.declaration import read_declaration
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
@@ -32,6 +36,7 @@ from enos_ingest.models.catalogue import Catalogue
 from enos_ingest.pipeline import Pipeline
 from enos_ingest.settings import Settings
 from enos_ingest.sockets import Bind
+from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.registry import open_registry
 from enos_ingest.storage.sqlite import parse_url
 from enos_ingest.storage.store import Writer
@@ -45,6 +50,7 @@ log = get_logger(__name__)
 _REGISTRY_SECONDS = 0.5
 """How often a running service looks for a changed registry; it promises to see one within a second."""
 _MODELS_SECONDS = 1.0
+_PURGE_SECONDS = 600.0
 _HTTP_STOP_SECONDS = 1.0
 _IDLE_SECONDS = 0.005
 """How often the drain looks whether all is done: amqtt and the sockets between us tell nobody."""
@@ -105,6 +111,8 @@ class Service:
             return
         self._state = "draining"
         log.info("draining", connections=self._listener.connections, in_flight=self._intake.in_flight)
+        # First those who wait for devices are told, as what devices publish from now on is dropped.
+        await self._dispatcher.close()
         self._listener.stop_accepting()
         try:
             async with asyncio.timeout(self.settings.limits.drain_seconds):
@@ -147,17 +155,24 @@ class Service:
         self._parts.callback(self._registry.close)
         await asyncio.to_thread(self._load_registry)
         await self._start_mqtt()
+        self._start_commands()
         metrics.watch(
             Readings(
                 connections=lambda: self._listener.connections,
                 devices_online=lambda: self._presence.online,
                 in_flight=lambda: self._intake.in_flight,
                 writer_stats=self._writer.stats,
+                commands_waiting=lambda: self._dispatcher.waiting,
+                commands_cached=lambda: self._dispatcher.cached,
             )
         )
         await self._start_http()
 
-        for watch, seconds in ((self._watch_registry, _REGISTRY_SECONDS), (self._watch_models, _MODELS_SECONDS)):
+        for watch, seconds in (
+            (self._watch_registry, _REGISTRY_SECONDS),
+            (self._watch_models, _MODELS_SECONDS),
+            (self._purge_commands, _PURGE_SECONDS),
+        ):
             ended = asyncio.Event()
             task = asyncio.create_task(_every(seconds, watch, ended), name=watch.__name__)
             self._parts.push_async_callback(_ended, task, ended)
@@ -172,7 +187,9 @@ class Service:
         authenticator = Authenticator(self.directory, anonymous=self.settings.security.anonymous)
         limits = self.settings.limits
         mirror = Mirror(self._metrics.mirror_dropped)
-        sessions = Sessions(authenticator, self.directory, self._presence, self._intake, mirror, self._metrics, limits)
+        self._sessions = sessions = Sessions(
+            authenticator, self.directory, self._presence, self._intake, mirror, self._metrics, limits
+        )
         relays = Relays(self._broker, authenticator, self.directory, self._intake, mirror, self._metrics, limits)
         self._listener = MqttListener(authenticator, sessions, relays, self._intake, self._metrics, limits)
         self._parts.push_async_callback(self._listener.close)
@@ -181,6 +198,45 @@ class Service:
         relays.arrived = lambda: self._subscriber.received
         self._parts.push_async_callback(self._subscriber.close)
         await self._subscriber.start()
+
+    def _start_commands(self) -> None:
+        """What sends commands, with those that an earlier run has left."""
+        settings, limits = self.settings.commands, self.settings.limits
+        self._codecs = Codecs(
+            self.settings.codecs,
+            folder=self.settings.base / self.settings.codecs.path,
+            message_bytes=limits.message_bytes,
+        )
+        self._parts.push_async_callback(self._codecs.close)
+        self._stored_commands = reader = SqliteCommands(self.database)
+        self._parts.callback(reader.close)
+        self._dispatcher = dispatcher = Dispatcher(
+            self._writer,
+            self._sessions,
+            self._metrics,
+            self.directory,
+            cached_per_device=settings.cached_per_device,
+            waiting=settings.waiting,
+            answer_bytes=limits.message_bytes,
+            decode=lambda device, data: self._codecs.decode(self._directory.products[device.product_key], data),
+            output_fault=make_output_check(self.directory, self._catalogue.get),
+        )
+        self._parts.push_async_callback(dispatcher.close)
+        dispatcher.restore(reader.unfinished())
+        self._sessions.on_reachable = dispatcher.came_online
+        self._intake.answered = dispatcher.answered
+        self._commands = Commands(
+            self.directory,
+            self._catalogue.get,
+            dispatcher,
+            self._codecs,
+            reader,
+            has_logged_in=self._presence.has_logged_in,
+            next_id=CommandIds(settings.node, epoch_ms, reader.last_id()).next,
+            now=epoch_ms,
+            org_id=self.settings.registry.org_id,
+        )
+        self._parts.callback(self._commands.close)
 
     async def _listen(self) -> None:
         """Serve clients, last of all."""
@@ -212,6 +268,7 @@ class Service:
             self._reasons,
             Callers(self.directory, tokens, logins, anonymous=anonymous, body_bytes=limits.http_body_bytes),
             TokenService(self.directory, tokens, logins),
+            self._commands,
             open_metrics=bind.is_loopback or anonymous,
         )
         listener = HttpListener(
@@ -280,6 +337,18 @@ class Service:
             self._metrics.model_reloaded("loaded" if in_force else "refused")
             write = log.info if in_force else log.error
             write(event.message, model=event.model_id, file=event.source)
+
+    async def _purge_commands(self) -> None:
+        """Delete finished commands that are too old or too many."""
+        settings = self.settings.commands
+        before = epoch_ms() - settings.kept_days * 86_400_000
+        try:
+            count = await asyncio.to_thread(self._stored_commands.purge, before, settings.kept)
+        except StorageError as error:
+            log.error("old commands cannot be deleted now", error=str(error))
+        else:
+            if count:
+                log.info("old commands deleted", count=count)
 
     def _store_state(self, failure: str | None) -> None:
         self._intake.store_fails = failure is not None

@@ -119,8 +119,9 @@ class Commands:
         self._has_logged_in = has_logged_in
         self._next_id = next_id
         self._now = now
-        # One thread, as there is one connection: who hangs up while others read is struck off the queue.
-        self._reading = ThreadPoolExecutor(1, "command reader")
+        # A thread each: a search may take seconds. Who hangs up while others are served is struck off the queue.
+        self._getting = ThreadPoolExecutor(1, "command reader")
+        self._searching = ThreadPoolExecutor(1, "command search")
         self._lines = FewLines()
 
     async def set_measurepoint(self, order: Order, identifier: str, value: Any) -> Command:
@@ -160,7 +161,7 @@ class Commands:
     async def get(self, org_id: str, command_id: str, target: Target | None = None) -> Command:
         """One command, as far as it has come; of a certain device, where a target is given."""
         device = self.find_device(org_id, target)
-        command = await self._read(self._reader.get, command_id)
+        command = await self._read(self._getting, self._reader.get, command_id)
         if command is None or device not in {None, command.device}:
             whose = "" if device is None else f" of the device {device}"
             raise CommandRefusal(
@@ -171,7 +172,7 @@ class Commands:
     async def search(self, org_id: str, query: Search, target: Target | None = None) -> tuple[list[Command], int]:
         """A page of the commands that a search finds, and how many there are; of one device, or of all."""
         device = self.find_device(org_id, target)
-        return await self._read(self._reader.search, replace(query, device=device))
+        return await self._read(self._searching, self._reader.search, replace(query, device=device))
 
     async def cancel(self, org_id: str, target: Target, command_id: str | None = None) -> list[Command]:
         """Cancel a cached command of a device that has not been sent, or all of them; returns those, canceled.
@@ -186,7 +187,8 @@ class Commands:
 
     def close(self) -> None:
         """Read no more."""
-        self._reading.shutdown(wait=True, cancel_futures=True)
+        for thread in (self._getting, self._searching):
+            thread.shutdown(wait=True, cancel_futures=True)
 
     def asset_id(self, device: DeviceId) -> str:
         """The asset id of a device, "" for one that the registry has lost."""
@@ -231,7 +233,10 @@ class Commands:
         value: Any,
         name: dict[str, Any] | None,
     ) -> Command:
-        command_id = self._next_id()
+        try:
+            command_id = self._next_id()
+        except OverflowError as error:
+            raise CommandRefusal(RestCode.INTERNAL, str(error)) from None
         make = downlink.set_measurepoint if kind is Kind.SET_MEASUREPOINT else downlink.invoke_service
         topic, payload = make(command_id, device.id, identifier, value)
         if product.codec:
@@ -270,9 +275,9 @@ class Commands:
         except CodecError as error:
             raise CommandRefusal(RestCode.CANNOT_ENCODE, f"the command cannot be encoded: {error}") from None
 
-    async def _read(self, call: Callable[[Any], _T], argument: object) -> _T:
+    async def _read(self, thread: ThreadPoolExecutor, call: Callable[[Any], _T], argument: object) -> _T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._reading, call, argument)
+            return await asyncio.get_running_loop().run_in_executor(thread, call, argument)
         except StorageError as error:
             if self._lines.next() is not None:
                 log.error("commands cannot be read", error=str(error))

@@ -14,18 +14,20 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from enos_ingest.commands.refusals import CommandRefusal
+from enos_ingest.http.commands import CommandCalls
 from enos_ingest.http.envelope import refused
 from enos_ingest.http.metrics import CONTENT_TYPE, Metrics
+from enos_ingest.http.openapi import describe_api
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from enos_ingest.commands.commands import Commands
     from enos_ingest.http.callers import Callers
     from enos_ingest.http.token_service import TokenService
 
 __all__ = ["HttpParts", "create_app"]
 
-_METRICS_SCOPES = frozenset({"read", "admin"})
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -37,13 +39,16 @@ class HttpParts:
         reasons_not_ready: what keeps the service from doing its work, a sentence each; empty when it is ready.
         callers: tells who calls.
         token_service: gives out the tokens that they may call with.
-        open_metrics: whether anybody may read the metrics: the bind is loopback, or `security.anonymous` is set.
+        commands: what they may ask of devices.
+        open_metrics: whether anybody may read the metrics, and what the API is: the bind is loopback, or
+            `security.anonymous` is set.
     """
 
     metrics: Metrics
     reasons_not_ready: Callable[[], list[str]]
     callers: Callers
     token_service: TokenService
+    commands: Commands
     open_metrics: bool
 
 
@@ -60,16 +65,27 @@ def create_app(parts: HttpParts) -> Starlette:
         return Response(text, 503 if reasons else 200, _NO_STORE, "application/json")
 
     async def metrics(request: Request) -> Response:
+        await require_reader(request)
+        return Response(parts.metrics.render(), headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
+
+    description = orjson.dumps(describe_api())
+
+    async def openapi(request: Request) -> Response:
+        await require_reader(request)
+        return Response(description, headers=_NO_STORE, media_type="application/json")
+
+    async def require_reader(request: Request) -> None:
         if not parts.open_metrics:
             caller = await parts.callers.identify(request, b"")
             caller.require("read", "admin")
-        return Response(parts.metrics.render(), headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
 
     app = Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            Route("/openapi.json", openapi),
+            *CommandCalls(parts.commands, parts.callers, parts.metrics).routes(),
             *parts.token_service.routes(),
         ],
         exception_handlers={

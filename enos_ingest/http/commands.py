@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from enos_ingest.commands.command import Command
 from enos_ingest.commands.commands import Commands, Order, Target
@@ -93,7 +94,11 @@ class CommandCalls:
         self._callers = callers
         self._counter = counter
 
-    async def __call__(self, request: Request) -> Response:
+    def routes(self) -> list[Route]:
+        """Where EnOS has them."""
+        return [Route("/connect-service/v2.1/commands", self._answer, methods=["GET", "POST"])]
+
+    async def _answer(self, request: Request) -> Response:
         """Answer a request; whatever it is, with an envelope."""
         started = time.monotonic()
         name, request_id = _known_action(request), new_request_id()
@@ -102,7 +107,7 @@ class CommandCalls:
         try:
             caller, body = await self._callers.receive(request)
             call = _Call(name, caller, request.query_params.multi_items(), body)
-            answer = await unless_hung_up(request, self._answer(request, call))
+            answer = await unless_hung_up(request, self._grant(request, call))
             code = RestCode.OK
             response = envelope(
                 RestCode.OK, "Success", answer.data, request_id=request_id, pagination=answer.pagination
@@ -112,16 +117,19 @@ class CommandCalls:
             response = refused(refusal, request_id=request_id)
             if call is not None and refusal.data is not None:
                 call.command_id = refusal.data["commandId"]
-        except Exception:
-            code = RestCode.INTERNAL
+        except ClientDisconnect:
             raise
+        except Exception:
+            log.exception("a call failed", action=name, request=request_id)
+            code = RestCode.INTERNAL
+            response = envelope(code, "the hub made a mistake; its log says more", request_id=request_id)
         finally:
             self._counter.call(name, code)
             if call is not None and name in ACTIONS and ACTIONS[name].acts:
                 _audit(call, code, started, request_id)
         return response
 
-    async def _answer(self, request: Request, call: _Call) -> _Answer:
+    async def _grant(self, request: Request, call: _Call) -> _Answer:
         if call.action not in ACTIONS:
             raise _bad_action(request)
         action = ACTIONS[call.action]

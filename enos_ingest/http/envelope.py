@@ -24,20 +24,30 @@ _HEADERS: dict[RestCode, dict[str, str]] = {
 }
 
 
-def envelope(code: RestCode, msg: str, data: Any = None, *, request_id: str | None = None) -> Response:
+def envelope(
+    code: RestCode,
+    msg: str,
+    data: Any = None,
+    *,
+    request_id: str | None = None,
+    pagination: dict[str, Any] | None = None,
+) -> Response:
     """A response with the members that the documents print, in their order; `submsg` is always null.
 
     Args:
         data: any JSON; None for none.
         request_id: what stands in the log beside this call, a new one by default.
+        pagination: of a page of a search; other answers do not have that member.
     """
-    body = {
+    body: dict[str, Any] = {
         "code": int(code),
         "msg": msg,
         "submsg": None,
         "requestId": new_request_id() if request_id is None else request_id,
         "data": data,
     }
+    if pagination is not None:
+        body["pagination"] = pagination
     return Response(orjson.dumps(body), code.http_status, headers_for(code), "application/json")
 
 

@@ -16,7 +16,7 @@ from prometheus_client.utils import floatToGoString
 
 from enos_ingest import __version__
 from enos_ingest.commands.command import State
-from enos_ingest.commands.dispatcher import IGNORED_REASONS, IgnoredReason
+from enos_ingest.commands.links import IGNORED_REASONS, IgnoredReason
 from enos_ingest.endpoint.limits import (
     CLOSED_REASONS,
     KINDS,

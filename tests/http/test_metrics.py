@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from enos_ingest import __version__
 from enos_ingest.commands.command import State
-from enos_ingest.commands.dispatcher import IGNORED_REASONS
+from enos_ingest.commands.links import IGNORED_REASONS
 from enos_ingest.commands.refusals import RestCode
 from enos_ingest.endpoint.limits import CLOSED_REASONS, REFUSED_REASONS
 from enos_ingest.http.metrics import REPLY_BUCKETS, Metrics, Readings
