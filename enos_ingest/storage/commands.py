@@ -86,7 +86,7 @@ class SqliteCommands:
         rows = self._read(_ONE, int(command_id))
         return from_row(rows[0]) if rows else None
 
-    def search(self, search: Search) -> tuple[list[Command], int]:
+    def search(self, query: Search) -> tuple[list[Command], int]:
         """The commands of one page, and how many there are on all pages.
 
         On a connection of its own, so that no other call waits for it.
@@ -94,18 +94,18 @@ class SqliteCommands:
         Raises:
             CommandRefusal: BAD_ARGUMENT, it took too long.
         """
-        conditions, order, parameters = to_sql(search)
-        page = (search.page_size, (search.page - 1) * search.page_size)
+        conditions, order, parameters = to_sql(query)
+        page = (query.page_size, (query.page - 1) * query.page_size)
         with closing(connect_reader(self._path)) as connection, translated(self._path):
             deadline = monotonic() + SEARCH_SECONDS
             connection.set_progress_handler(lambda: monotonic() > deadline, SEARCH_STEPS)
             try:
                 with snapshot(connection):
                     # Only what `to_sql` makes is put in: names of columns and question marks.
-                    query = f"SELECT count(*) FROM commands WHERE {conditions}"  # noqa: S608
-                    total = int(connection.execute(query, parameters).fetchone()[0])
-                    query = f"SELECT {COLUMNS} FROM commands WHERE {conditions} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
-                    rows = connection.execute(query, (*parameters, *page)).fetchall() if page[1] < total else []
+                    statement = f"SELECT count(*) FROM commands WHERE {conditions}"  # noqa: S608
+                    total = int(connection.execute(statement, parameters).fetchone()[0])
+                    statement = f"SELECT {COLUMNS} FROM commands WHERE {conditions} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
+                    rows = connection.execute(statement, (*parameters, *page)).fetchall() if page[1] < total else []
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                     raise
