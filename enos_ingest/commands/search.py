@@ -60,10 +60,14 @@ _TEXTS = ("commandName", "deviceKey", "productKey", "tslIdentifier")
 _SORTED = ("commandId", "createTime", "state")
 
 MEMBERS: Final = (
-    "commandId", "orgId", "productKey", "deviceKey", "assetId", "createTime", "createLocalTime", "createLocaltime",
-    "commandType", "commandName", "tslIdentifier", "timeout", "pendingTtl", "state", "inputData", "outputData",
+    "commandId", "orgId", "productKey", "deviceKey", "assetId", "createTime", "createLocaltime", "commandType",
+    "commandName", "tslIdentifier", "timeout", "pendingTtl", "state", "inputData", "outputData",
+    "application", "sendTime", "finishTime", "deviceCode", "deviceMessage",
 )  # fmt: skip
-"""Of a command, as the REST API shows it; the documents spell one of them in two ways."""
+"""Of a command, as the REST API shows it; the last five are ours."""
+
+_SPELLINGS: Mapping[str, str] = {"createLocalTime": "createLocaltime"}
+"""The documents have both."""
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -207,10 +211,11 @@ def _sorters(value: object) -> tuple[Sorter, ...]:
 def _projection(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | None) or len(value or ()) > len(MEMBERS):
         _refuse(f"projection: expected a list of at most {len(MEMBERS)}")
-    for index, name in enumerate(value or ()):
+    names = [_SPELLINGS.get(name, name) if isinstance(name, str) else name for name in value or ()]
+    for index, name in enumerate(names):
         if name not in MEMBERS:
             _refuse(f"projection[{index}]: expected one of {', '.join(MEMBERS)}")
-    return tuple(value or ())
+    return tuple(names)
 
 
 class _Token(NamedTuple):

@@ -19,7 +19,9 @@ from enos_ingest.commands.search import (
     Sorter,
     parse_search,
 )
+from enos_ingest.http.command_document import command_document
 from enos_ingest.protocol.identity import DeviceId
+from tests.storage.samples import command
 
 
 def condition(expression: str) -> Condition | None:
@@ -226,8 +228,8 @@ def test_a_faulty_expression_is_one_sentence(expression: str, sentence: str) -> 
             {"pagination": {"sorters": [{"field": "state", "order": 1}]}},
             "pagination.sorters[0].order: expected ASC or DESC",
         ),
-        ({"projection": "state"}, "projection: expected a list of at most 16"),
-        ({"projection": ["state"] * 17}, "projection: expected a list of at most 16"),
+        ({"projection": "state"}, "projection: expected a list of at most 20"),
+        ({"projection": ["state"] * 21}, "projection: expected a list of at most 20"),
         ({"projection": ["state", "x"]}, f"projection[1]: expected one of {', '.join(MEMBERS)}"),
         ({"projection": [{}]}, f"projection[0]: expected one of {', '.join(MEMBERS)}"),
     ],
@@ -259,6 +261,18 @@ def test_bounds_hold_and_no_less_does() -> None:
     three = [{"field": "state"}, {"field": "createTime"}, {"field": "commandId"}]
     assert len(parse_search({"pagination": {"sorters": three}}).sorters) == 3
     assert parse_search({"projection": list(MEMBERS)}).projection == MEMBERS
+
+
+def test_a_projection_takes_both_spellings_of_the_documents() -> None:
+    """One member is spelt in two ways there; the answer has one of them."""
+    search = parse_search({"projection": ["createLocalTime"]})
+    assert search.project({"createLocaltime": "2026", "state": 5}) == {"createLocaltime": "2026"}
+
+
+def test_a_projection_may_name_all_that_an_answer_holds() -> None:
+    """What is shown of a command can be asked for."""
+    shown = command_document(command(), "default", "asset")
+    assert tuple(shown) == MEMBERS
 
 
 numeric = st.builds(
