@@ -16,7 +16,7 @@ Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a test's coroutine: in the event loop of Python and in the one that a hub uses, each its own with processes."""
+    """Runs a test's coroutine in the event loop of Python, and in a hub's: each treats processes in its own way."""
     factory = loop_factory() if request.param == "uvloop" else None
 
     def run(main: Coroutine[Any, Any, None]) -> None:

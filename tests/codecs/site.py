@@ -64,8 +64,8 @@ def write_method(folder: Path, name: str, body: str) -> Product:
 
 @asynccontextmanager
 async def codecs_of(folder: Path, **settings: Any) -> AsyncIterator[Codecs]:
-    """Codecs whose modules are in a folder; closed at the end of the block."""
-    codecs = Codecs(CodecsSettings(**settings), folder=folder, message_bytes=BOUND)
+    """Codecs whose modules are in a folder; closed at the end of the block. A busy machine does not overrun them."""
+    codecs = Codecs(CodecsSettings(**{"seconds": 20.0, **settings}), folder=folder, message_bytes=BOUND)
     try:
         yield codecs
     finally:
