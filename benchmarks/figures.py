@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.fleet import Result
 
-__all__ = ["HEADER", "Figures", "median_ratio", "median_run", "row"]
+__all__ = ["HEADER", "Figures", "median_ratio", "median_run", "percentile", "row"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Figures:
         return cls(
             messages_per_second=result.replies / seconds,
             points_per_second=result.replies * points_a_message / seconds,
-            p50=_percentile(ordered, 0.50),
-            p99=_percentile(ordered, 0.99),
-            p999=_percentile(ordered, 0.999),
+            p50=percentile(ordered, 0.50),
+            p99=percentile(ordered, 0.99),
+            p999=percentile(ordered, 0.999),
             max=ordered[-1],
             not_200=result.not_200.total(),
             errors=result.errors,
@@ -76,7 +76,8 @@ def median_ratio(ours: Sequence[Figures], theirs: Sequence[Figures]) -> float:
     )
 
 
-def _percentile(ordered: Sequence[float], share: float) -> float:
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share of ordered values lies."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 

@@ -209,14 +209,13 @@ def test_the_java_sdk_replies_without_data(
 ) -> None:
     """For a value as for a service that puts nothing out."""
     with node_device(hub) as client:
-        for call in (
-            ask(application.set_measurepoint, INVERTER, "temp", 1),
-            ask(application.invoke_service, INVERTER, "restart"),
-        ):
+        calls = (application.set_measurepoint, INVERTER, "temp", 1), (application.invoke_service, INVERTER, "restart")
+        for call in calls:
+            waiting = ask(*call)
             sent = command(client)
             reply = orjson.dumps({"code": code, "id": document(sent)["id"], "message": message})
             client.send(encode_publish(f"{sent.topic}_reply", reply))
-            answer = call.result(PATIENCE)
+            answer = waiting.result(PATIENCE)
             assert answer["code"] == expected
             if expected:
                 assert (answer["data"]["deviceCode"], answer["data"]["deviceMessage"]) == (code, message)
