@@ -11,6 +11,7 @@ import pytest
 from enos_ingest.commands.command import State
 from enos_ingest.testing.application import TestApplication
 from enos_ingest.testing.client import TestClient
+from enos_ingest.testing.commands import ReceivedCommand
 from enos_ingest.testing.hub import Hub
 from tests.clients.world import GATEWAY, INVERTER, REGISTRY, SECRETS, SUB_1
 from tests.process import PATIENCE, eventually
@@ -129,7 +130,7 @@ def test_commands_are_cached_while_the_device_comes_and_goes(hub: Hub, applicati
         application.set_measurepoint(INVERTER, "temp", number, pending_ttl=60)["data"]["commandId"]
         for number in range(20)
     ]
-    heard = []
+    heard: list[ReceivedCommand] = []
     while len(heard) < len(cached):
         with hub.connect(INVERTER) as client:
             for _ in range(min(3, len(cached) - len(heard))):
