@@ -47,6 +47,8 @@ _POINTS = 3
 _MEASUREPOINT = "temp"
 _TICK_SECONDS = 0.001
 _FAULTS = 10
+_IDLE_SECONDS = 2.0
+"""How long an idle connection is used again; the hub closes it after 5 seconds."""
 
 
 @dataclass
@@ -92,8 +94,8 @@ class _Calls:
         self._devices = [
             CommandDevice(str(device), device_connect(device, secret), self._hear) for device, secret in accounts
         ]
-        self._free: list[Caller] = []
-        self._callers: list[Caller] = []
+        self._free: list[tuple[Caller, float]] = []
+        self._callers: set[Caller] = set()
         self._heard: Counter[tuple[str, str, float]] = Counter()
 
     async def join(self, hub: Hub) -> None:
@@ -129,7 +131,7 @@ class _Calls:
     async def _call(self, turn: int, due: float) -> None:
         if due >= self.since:
             self.late = max(self.late, time.perf_counter() - due)
-        caller = self._free.pop() if self._free else self._open()
+        caller = self._take()
         device = self._devices[turn % len(self._devices)].name
         try:
             envelope = await caller.set_measurepoint(device, _MEASUREPOINT, turn)
@@ -137,7 +139,7 @@ class _Calls:
             self._found.fault(str(error))
             return
         now = time.perf_counter()
-        self._free.append(caller)
+        self._free.append((caller, now))
         if envelope["code"] != 0:
             self._found.fault(f"call {turn}: {envelope['code']} {envelope['msg']}")
             return
@@ -147,9 +149,19 @@ class _Calls:
         if due >= self.since:
             self.latencies.append(now - due)
 
-    def _open(self) -> Caller:
-        self._callers.append(Caller(self._address, self._key))
-        return self._callers[-1]
+    def _take(self) -> Caller:
+        """The connection that was used last, where it is not so old that the hub may be closing it; else a new one."""
+        if self._free:
+            caller, used = self._free.pop()
+            if time.perf_counter() - used < _IDLE_SECONDS:
+                return caller
+            for idle, _ in (*self._free, (caller, used)):
+                idle.close()
+                self._callers.discard(idle)
+            self._free.clear()
+        caller = Caller(self._address, self._key)
+        self._callers.add(caller)
+        return caller
 
 
 async def _measure(options: argparse.Namespace, hub: Hub, key: str, accounts: Sequence[Account]) -> RoundTrips:
