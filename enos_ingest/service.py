@@ -161,6 +161,8 @@ class Service:
                 connections=lambda: self._listener.connections,
                 devices_online=lambda: self._presence.online,
                 in_flight=lambda: self._intake.in_flight,
+                incoming_bytes=lambda: self._listener.incoming.held,
+                outgoing_bytes=lambda: self._listener.outgoing.unread,
                 writer_stats=self._writer.stats,
                 commands_waiting=lambda: self._dispatcher.waiting,
                 commands_cached=lambda: self._dispatcher.cached,

@@ -291,6 +291,20 @@ class LimitsSettings:
             "Bytes waiting for one client that does not read; beyond that it is disconnected.", low=4096, high=2**30
         ),
     )
+    outgoing_bytes_total: int = field(
+        default=268_435_456,
+        metadata=_about(
+            "The same, for all together; beyond that those are disconnected for whom most waits.", low=4096, high=2**40
+        ),
+    )
+    incoming_bytes_total: int = field(
+        default=134_217_728,
+        metadata=_about(
+            "Bytes of packets over 16 KiB being read, over all connections; further ones wait. At least packet_bytes.",
+            low=1024,
+            high=2**40,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +391,11 @@ class Settings:
             raise ConfigError(
                 f"limits.packet_bytes = {self.limits.packet_bytes} must be at least"
                 f" limits.message_bytes = {self.limits.message_bytes}, as a packet holds a message"
+            )
+        if self.limits.incoming_bytes_total < self.limits.packet_bytes:
+            raise ConfigError(
+                f"limits.incoming_bytes_total = {self.limits.incoming_bytes_total} must be at least"
+                f" limits.packet_bytes = {self.limits.packet_bytes}, as a packet needs so much room"
             )
         tls = {name: getattr(self.mqtt, name) for name in ("tls_bind", "tls_certificate", "tls_key")}
         absent = [f"mqtt.{name}" for name, value in tls.items() if not value]

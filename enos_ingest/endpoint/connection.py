@@ -8,6 +8,8 @@ import ssl
 from typing import Protocol, cast
 
 from enos_ingest.endpoint.decoder import Decoder
+from enos_ingest.endpoint.incoming import SHORT_BYTES, Incoming
+from enos_ingest.endpoint.outgoing import SLOW_BYTES, Outgoing
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet, Subscribe, Unsubscribe
 from enos_ingest.settings import LimitsSettings
 
@@ -45,6 +47,16 @@ class PacketHandler(Protocol):
 class ConnectionHost(Protocol):
     """What a connection asks of its listener."""
 
+    @property
+    def incoming(self) -> Incoming:
+        """What is held of unfinished packets, over all connections."""
+        ...
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """What waits for slow readers, over all connections."""
+        ...
+
     def arrived(self, connection: Connection) -> bool:
         """Whether a new connection may go on; if not, the listener has closed it."""
         ...
@@ -55,6 +67,14 @@ class ConnectionHost(Protocol):
 
     def malformed(self, connection: Connection, error: MalformedPacketError) -> None:
         """Take the fault of a connection that has sent no good CONNECT, and close it."""
+        ...
+
+    def held_too_much(self, connection: Connection, detail: str) -> None:
+        """Take that a connection was cut off before CONNECT, for what it held of it."""
+        ...
+
+    def waits_for_room(self) -> None:
+        """Count a stop in reading until there is room for a long packet."""
         ...
 
     def no_handshake(self, connection: Connection, why: str) -> None:
@@ -77,8 +97,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_counted", "_decoder", "_gone", "_handler", "_heard", "_host",
-        "_limits", "_loop", "_out", "_paused", "_silence", "_timer", "_transport", "inside", "is_tls", "peer",
+        "_closing", "_counted", "_decoder", "_gone", "_handler", "_heard", "_holds", "_host",
+        "_limits", "_loop", "_out", "_paused", "_silence", "_slow", "_timer", "_transport", "inside", "is_tls", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +123,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._out: list[bytes] = []
         self._paused = False
+        self._holds = False
+        self._slow = False
         self._closing = ""
         self._counted = False
         self._gone = False
@@ -116,8 +138,8 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if peer:
             self.peer = str(peer[0]), int(peer[1])
-        # One that leaves more than this unread is cut off, see `pause_writing`.
-        self._transport.set_write_buffer_limits(high=self._limits.outgoing_bytes)
+        # From there on it is looked at how much a client leaves unread, see `_look_at_unread`.
+        self._transport.set_write_buffer_limits(high=min(SLOW_BYTES, self._limits.outgoing_bytes))
         self._counted = self._host.arrived(self)
         if self._counted:
             # With TLS its handshake is within that time, too.
@@ -129,9 +151,15 @@ class Connection(asyncio.Protocol):
         self._decoder.feed(data)
         if not self._paused and self._ready():
             self._read()
+        self._look_at_held()
 
     def pause_writing(self) -> None:
-        self.abort("slow", f"{self._limits.outgoing_bytes} bytes were not read")
+        self._slow = True
+        self._look_at_unread()
+
+    def resume_writing(self) -> None:
+        self._slow = False
+        self._host.outgoing.forget(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._gone:
@@ -140,6 +168,7 @@ class Connection(asyncio.Protocol):
             self._host.no_handshake(self, str(error))
         self._end("network", "" if error is None else str(error))
         self._gone = True
+        self._host.outgoing.forget(self)
         self._handler = None  # each holds the other: so the memory comes back at once
         if self._counted:
             self._host.departed(self)
@@ -163,6 +192,8 @@ class Connection(asyncio.Protocol):
         """Hand the socket over as streams, with what was read after CONNECT; the taker calls `finish` at the end."""
         self._stop_timer()
         self._gone = True
+        self._host.outgoing.forget(self)
+        self._let_go()
         reader = asyncio.StreamReader(loop=self._loop)
         streams = asyncio.StreamReaderProtocol(reader, loop=self._loop)
         self._transport.set_write_buffer_limits()
@@ -192,6 +223,11 @@ class Connection(asyncio.Protocol):
         return self.peer[0]
 
     @property
+    def unread(self) -> int:
+        """How many bytes wait for the client to read them."""
+        return self._transport.get_write_buffer_size()
+
+    @property
     def is_closing(self) -> bool:
         """Whether the connection has ended or is about to."""
         return bool(self._closing) or self._gone
@@ -215,6 +251,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._heard = self._loop.time()
         self._read()
+        self._look_at_held()
         if not self._paused and not self.is_closing:
             self._transport.resume_reading()
 
@@ -232,6 +269,23 @@ class Connection(asyncio.Protocol):
         self._end(reason, detail)
         self._transport.abort()
 
+    # What `Incoming` and `Outgoing` call.
+
+    def go_on(self) -> None:
+        """There is room for the long packet that has begun."""
+        self._loop.call_soon(self._next_turn)
+
+    def holds_too_much(self, detail: str) -> None:
+        """End the connection for the memory that it takes."""
+        if self._handler is not None:
+            self.abort("memory", detail)
+        else:
+            self._host.held_too_much(self, detail)
+
+    def reads_too_slowly(self, detail: str) -> None:
+        """End the connection for what it leaves unread."""
+        self.abort("slow", detail)
+
     def _end(self, reason: str, detail: str) -> None:
         self._stop_timer()
         if self._closing:
@@ -239,6 +293,7 @@ class Connection(asyncio.Protocol):
         self._closing = reason
         self._out.clear()
         self._decoder.rest()
+        self._let_go()
         if self._handler is not None:
             self._handler.ended(reason, detail)
 
@@ -267,6 +322,26 @@ class Connection(asyncio.Protocol):
         if heard:  # only a whole packet counts
             self._heard = self._loop.time()
 
+    def _look_at_held(self) -> None:
+        """Say how much is held of what is not complete; a long packet waits until there is room for all of it."""
+        if self.inside or self._closing or (self._decoder.is_empty and not self._holds):
+            return
+        incoming = self._host.incoming
+        if self._decoder.wanted <= SHORT_BYTES:
+            incoming.release(self)
+        elif not self._paused and not incoming.reserve(self, self._decoder.wanted):
+            self._host.waits_for_room()
+            self.pause()
+        held = self._decoder.buffered
+        self._holds = held > 0
+        incoming.hold(self, held)
+
+    def _let_go(self) -> None:
+        """Hold nothing any more."""
+        if self._holds:
+            self._holds = False
+            self._host.incoming.forget(self)
+
     def _next_turn(self) -> None:
         """Go on where a turn has ended, once the others have had theirs."""
         if not self.is_closing and self._ready():
@@ -281,6 +356,16 @@ class Connection(asyncio.Protocol):
             data = b"".join(self._out)
             self._out.clear()
             self._transport.write(data)
+            if self._slow:
+                self._look_at_unread()
+
+    def _look_at_unread(self) -> None:
+        """Cut off a client that leaves too much unread, it alone or all together."""
+        unread = self.unread
+        if unread > self._limits.outgoing_bytes:
+            self.abort("slow", f"{unread} bytes were not read")
+        else:
+            self._host.outgoing.note(self, unread)
 
     def _connect_late(self) -> None:
         self._host.malformed(self, MalformedPacketError(f"no CONNECT within {self._limits.connect_seconds:g} seconds"))

@@ -77,16 +77,27 @@ class Decoder:
             self._waiting.append(data)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no byte is held."""
+        return self._begun is None and self._position == self._end and not self._waiting
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes the packet that has begun will take until it is whole, as far as can be seen; else 0."""
+        return 0 if self._begun is None else self._begun.wanted
+
+    @property
     def buffered(self) -> int:
         """Bytes held."""
         begun = 0 if self._begun is None else len(self._begun.held)
         return begun + self._end - self._position + sum(map(len, self._waiting))
 
     def rest(self) -> bytes:
-        """Take the bytes behind the last packet, to hand the stream to somebody else."""
+        """Take the bytes behind the last packet, to hand the stream to somebody else; nothing is held any more."""
         rest = b"".join((self._data[self._position :], *self._waiting))
         self._data, self._position, self._end = b"", 0, 0
         self._waiting.clear()
+        self._begun = None
         return rest
 
     def next(self) -> Packet | None:
@@ -189,6 +200,11 @@ class _Begun:
         self._wanted = 1
         self._skipped = 0
         self._to_skip = 0
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes of it will be held, as far as can be seen."""
+        return self._wanted
 
     @property
     def is_whole(self) -> bool:

@@ -9,7 +9,9 @@ from enos_ingest.devices.access import may_publish
 from enos_ingest.endpoint.admission import Admission
 from enos_ingest.endpoint.authentication import Authenticator, Refused
 from enos_ingest.endpoint.connection import Connection
+from enos_ingest.endpoint.incoming import Incoming
 from enos_ingest.endpoint.limits import ConnectionCounters
+from enos_ingest.endpoint.outgoing import Outgoing
 from enos_ingest.endpoint.packets import (
     ConnackCode,
     Connect,
@@ -61,6 +63,8 @@ class MqttListener:
         self._intake = intake
         self._counters = counters
         self._limits = limits
+        self.incoming = Incoming(limits.incoming_bytes_total)
+        self.outgoing = Outgoing(limits.outgoing_bytes_total)
         self._admission = Admission(limits)
         self._servers: list[asyncio.Server] = []
         self._inside: list[asyncio.Server] = []
@@ -149,6 +153,15 @@ class MqttListener:
         else:
             self._refuse(connection, None, "malformed", str(error))
 
+    def held_too_much(self, connection: Connection, detail: str) -> None:
+        """Cut off a connection that has sent no whole CONNECT."""
+        self._refuse(connection, None, "memory", detail)
+        connection.abort("refused")
+
+    def waits_for_room(self) -> None:
+        """Count a stop in reading."""
+        self._counters.reading_paused("memory")
+
     def no_handshake(self, connection: Connection, why: str) -> None:
         """Count a connection whose TLS handshake failed."""
         self._refuse(connection, None, "tls", f"TLS: {why}")
@@ -232,7 +245,8 @@ class MqttListener:
             return
         reader, writer = connection.detach()
         try:
-            await self.relays.serve(packet, identity, proof, reader, writer, connection.peer)
+            traffic = self.incoming, self.outgoing
+            await self.relays.serve(packet, identity, proof, reader, writer, connection.peer, traffic)
         except OSError as error:
             log.debug("connection lost", error=str(error))
         except Exception:  # whatever it is, amqtt's faults included, it ends this connection and no other

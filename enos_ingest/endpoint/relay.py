@@ -9,12 +9,14 @@ from typing import Protocol
 from enos_ingest.devices.access import may_publish
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.adapters import Inbound, Outbound
+from enos_ingest.endpoint.incoming import Incoming
+from enos_ingest.endpoint.outgoing import SLOW_BYTES, Outgoing
+from enos_ingest.endpoint.packet_stream import ClosedByPeerError, PacketStream
 from enos_ingest.endpoint.packets import (
     MalformedPacketError,
     PacketType,
     Publish,
     check_flags,
-    decode_length,
     encode_ack,
     parse_packet_id,
     parse_publish,
@@ -26,7 +28,7 @@ from enos_ingest.logs import get_logger
 from enos_ingest.protocol.identity import Hub, Operator
 from enos_ingest.protocol.topics import filter_matches, parse_topic
 
-__all__ = ["ClosedByPeerError", "Relay", "RelayHost", "read_packet"]
+__all__ = ["Relay", "RelayHost"]
 
 log = get_logger(__name__)
 
@@ -50,10 +52,6 @@ _TURN = 64
 
 _CLIENT_QOS2 = 1000
 """Packet ids of QoS 2 messages that a client may leave unreleased."""
-
-
-class ClosedByPeerError(Exception):
-    """The connection ended between two packets."""
 
 
 class RelayHost(Protocol):
@@ -80,32 +78,13 @@ class RelayHost(Protocol):
         """Count a publish that was not allowed."""
         ...
 
+    def waits_for_room(self) -> None:
+        """Count a stop in reading until there is room for a long packet."""
+        ...
+
     def watching(self, relay: Relay, *, wanted: bool) -> None:
         """Note whether a client holds any filter."""
         ...
-
-
-async def read_packet(reader: asyncio.StreamReader, limit: int) -> tuple[int, bytes, bytes]:
-    """The next packet as its first byte, its fixed header and its body.
-
-    Raises:
-        ClosedByPeerError: the stream ends before the packet.
-        MalformedPacketError: the stream ends inside it, or it is longer than `limit` bytes: it is not read then.
-    """
-    try:
-        header = await reader.readexactly(1)
-    except asyncio.IncompleteReadError:
-        raise ClosedByPeerError from None
-    try:
-        length = None
-        while length is None:
-            header += await reader.readexactly(1)
-            length = decode_length(header[1:])
-        if length + len(header) > limit:
-            raise MalformedPacketError(f"packet of {length + len(header)} bytes is over the limit of {limit}")
-        return header[0], header, await reader.readexactly(length)
-    except asyncio.IncompleteReadError:
-        raise MalformedPacketError("connection ends inside a packet") from None
 
 
 class Relay:
@@ -122,6 +101,7 @@ class Relay:
         packet_bytes: the longest packet.
         outgoing_bytes: a client that leaves more than this unread is closed; 0 for no bound.
         subscriptions: how many filters the client may hold; 0 for no bound.
+        incoming, outgoing: what all connections together may hold; None for who is not counted.
     """
 
     def __init__(
@@ -138,6 +118,8 @@ class Relay:
         packet_bytes: int,
         outgoing_bytes: int,
         subscriptions: int,
+        incoming: Incoming | None,
+        outgoing: Outgoing | None,
         host: RelayHost,
     ) -> None:
         self.peer = peer
@@ -158,13 +140,19 @@ class Relay:
         """The sizes of those that it has not, in their order."""
         self.offered = 0
         """How many messages of others the broker has allowed for this client."""
-        self._reader = reader
         self._writer = writer
         self._first: bytes = connect
         self._silence = keep_alive * 1.5 or None
-        self._packet_bytes = packet_bytes
+        self._stream = PacketStream(
+            reader,
+            packet_bytes=packet_bytes,
+            silence=self._silence,
+            incoming=incoming,
+            waits=host.waits_for_room,
+        )
         self._outgoing_bytes = outgoing_bytes
         self._subscriptions = subscriptions
+        self._outgoing = outgoing
         self._filters: set[str] = set()
         self._host = host
         self._progress = asyncio.Event()
@@ -182,7 +170,7 @@ class Relay:
         self.outbound = Outbound(self._send, self.peer, self.close)
 
     @property
-    def unsent(self) -> int:
+    def unread(self) -> int:
         """Bytes that wait for the client to read them."""
         return self._writer.transport.get_write_buffer_size()
 
@@ -224,7 +212,7 @@ class Relay:
 
     def show(self, packet: bytes) -> bool:
         """Send the client a packet that did not come from the broker; False where it is far behind in reading."""
-        if self.unsent > self._outgoing_bytes // 2:
+        if self.unread > self._outgoing_bytes // 2:
             return False
         self.write(packet)
         return True
@@ -241,8 +229,13 @@ class Relay:
             self._end.set()
             self._acknowledged.set()
             self._progress.set()
-            # Not `feed_eof`: bytes that still come in would then be a fault in the eyes of asyncio.
-            self._reader.set_exception(ClosedByPeerError())
+            self._stream.close()
+
+    def forget_traffic(self) -> None:
+        """Count no more among what all connections hold together; the connection has ended."""
+        self._stream.forget()
+        if self._outgoing is not None:
+            self._outgoing.forget(self)
 
     def _because(self, reason: str) -> None:
         """Note why the connection ends; the first reason counts."""
@@ -277,10 +270,21 @@ class Relay:
         if self._writer.transport.is_closing():
             return
         self._writer.write(data)
-        if self._outgoing_bytes and self.unsent > self._outgoing_bytes:
-            self._because("slow")
-            log.warning("closed a connection that reads too slowly", client=str(self.identity), bytes=self.unsent)
-            self._writer.transport.abort()
+        if self._outgoing is None:
+            return
+        unread = self.unread
+        if unread > self._outgoing_bytes:
+            self.reads_too_slowly(f"{unread} bytes were not read")
+        elif unread > SLOW_BYTES:
+            self._outgoing.note(self, unread)
+        else:
+            self._outgoing.forget(self)
+
+    def reads_too_slowly(self, detail: str) -> None:
+        """End the connection for what it leaves unread."""
+        self._because("slow")
+        log.warning("closed a connection that reads too slowly", client=str(self.identity), detail=detail)
+        self._writer.transport.abort()
 
     def _send(self, packet: bytes) -> None:
         """Send a packet of amqtt's."""
@@ -295,8 +299,7 @@ class Relay:
         if self._disconnected:
             await self._end.wait()  # amqtt is about to end the connection; what comes now does not count
             raise ClosedByPeerError
-        async with asyncio.timeout(self._silence):
-            first_byte, header, body = await read_packet(self._reader, self._packet_bytes)
+        first_byte, header, body = await self._stream.next()
         kind = check_flags(first_byte)
         if kind in _IN_ORDER:
             await self._acknowledgement()

@@ -10,8 +10,10 @@ from enos_ingest.broker import EmbeddedBroker
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.adapters import connect_for_broker
 from enos_ingest.endpoint.authentication import Authenticator
+from enos_ingest.endpoint.incoming import Incoming
 from enos_ingest.endpoint.limits import ConnectionCounters
 from enos_ingest.endpoint.mirror import Mirror
+from enos_ingest.endpoint.outgoing import Outgoing
 from enos_ingest.endpoint.packets import Connect, encode_connect
 from enos_ingest.endpoint.relay import Relay
 from enos_ingest.intake import Intake
@@ -80,8 +82,13 @@ class Relays:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         peer: tuple[str, int],
+        traffic: tuple[Incoming, Outgoing],
     ) -> None:
-        """Relay an authenticated client to the broker until one of them ends the connection."""
+        """Relay an authenticated client to the broker until one of them ends the connection.
+
+        Args:
+            traffic: what all connections together may hold, of which this one takes its part.
+        """
         # Bound to the identity, a client id is nobody else's: amqtt would let whoever names one take its session. No
         # name holds a %, so that the one ends where the other begins.
         client_id = f"{type(identity).__name__}%{identity}%{connect.client_id or secrets.token_hex(12)}"
@@ -102,6 +109,8 @@ class Relays:
             packet_bytes=_HUB_PACKET_BYTES if is_hub else self._limits.packet_bytes,
             outgoing_bytes=0 if is_hub else self._limits.outgoing_bytes,
             subscriptions=0 if is_hub else self._limits.subscriptions,
+            incoming=None if is_hub else traffic[0],
+            outgoing=None if is_hub else traffic[1],
             host=self,
         )
         self._relays[client_id] = relay
@@ -128,6 +137,10 @@ class Relays:
     def denied(self) -> None:
         """Count a publish that was not allowed."""
         self._counters.publish_denied()
+
+    def waits_for_room(self) -> None:
+        """Count a stop in reading until there is room for a long packet."""
+        self._counters.reading_paused("memory")
 
     def watching(self, relay: Relay, *, wanted: bool) -> None:
         """Note whether an operator wants to see what devices send."""
@@ -174,7 +187,7 @@ class Relays:
         return (
             self._intake.in_flight_bytes + self._untaken_bytes >= self._limits.in_flight_bytes
             or self._intake.in_flight + self._in_transit(self.hub) >= self._limits.in_flight
-            or self.hub.unsent > self._limits.outgoing_bytes
+            or self.hub.unread > self._limits.outgoing_bytes
         )
 
     def _in_transit(self, hub: Relay) -> int:
@@ -188,6 +201,7 @@ class Relays:
 
     def _ended(self, relay: Relay) -> None:
         del self._relays[relay.client_id]
+        relay.forget_traffic()
         for size in relay.untaken:
             self.taken(size)
         relay.ended.set()

@@ -46,6 +46,8 @@ class Readings:
     connections: Callable[[], int]
     devices_online: Callable[[], int]
     in_flight: Callable[[], int]
+    incoming_bytes: Callable[[], int]
+    outgoing_bytes: Callable[[], int]
     writer_stats: Callable[[], WriterStats]
     commands_waiting: Callable[[], int] = int
     commands_cached: Callable[[], int] = int
@@ -265,6 +267,12 @@ class _Live(Collector):
         )
         yield GaugeMetricFamily(
             "enos_ingest_commands_cached", "Cached commands that are not at their end.", now.commands_cached()
+        )
+        yield GaugeMetricFamily(
+            "enos_ingest_incoming_bytes", "Bytes held of packets that are not complete.", now.incoming_bytes()
+        )
+        yield GaugeMetricFamily(
+            "enos_ingest_outgoing_bytes", "Bytes that wait for clients that read slowly.", now.outgoing_bytes()
         )
         yield GaugeMetricFamily(
             "enos_ingest_store_up", "1 while the store can commit, else 0.", 1 if stats.failure is None else 0

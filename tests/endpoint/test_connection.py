@@ -8,15 +8,21 @@ import socket
 import pytest
 
 from enos_ingest.endpoint.connection import Connection
+from enos_ingest.endpoint.incoming import Incoming
+from enos_ingest.endpoint.outgoing import Outgoing
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet
 from enos_ingest.settings import LimitsSettings
 from tests.endpoint.raw import PINGREQ, connect_packet, subscribe_packet
+
+LIMITS = LimitsSettings()
 
 
 class Everything:
     """The listener and the handler of one connection; notes what it is told."""
 
     def __init__(self) -> None:
+        self.incoming = Incoming(LIMITS.incoming_bytes_total)
+        self.outgoing = Outgoing(LIMITS.outgoing_bytes_total)
         self.received: list[Packet] = []
         self.told: list[str] = []
 
@@ -32,6 +38,15 @@ class Everything:
         """Note it, and close."""
         self.told.append(str(error))
         connection.close("refused")
+
+    def held_too_much(self, connection: Connection, detail: str) -> None:
+        """Note it, and cut it off."""
+        self.told.append(detail)
+        connection.abort("refused")
+
+    def waits_for_room(self) -> None:
+        """Note it."""
+        self.told.append("waits")
 
     def no_handshake(self, _: Connection, why: str) -> None:
         """Note it."""
@@ -65,7 +80,7 @@ def test_a_client_is_read_for_a_turn(packet: bytes, a_turn: int) -> None:
 
     async def run() -> None:
         host = Everything()
-        connection = Connection(host, LimitsSettings())
+        connection = Connection(host, LIMITS)
         ours, theirs = socket.socketpair()
         with theirs:
             await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
@@ -88,7 +103,7 @@ def test_a_connection_that_is_closed_reads_no_further() -> None:
 
     async def run() -> None:
         host = Everything()
-        connection = Connection(host, LimitsSettings())
+        connection = Connection(host, LIMITS)
         ours, theirs = socket.socketpair()
         with theirs:
             await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)

@@ -58,9 +58,11 @@ def readings(writer_stats: Callable[[], WriterStats] = stats) -> Readings:
         connections=lambda: 11,
         devices_online=lambda: 12,
         in_flight=lambda: 13,
-        writer_stats=writer_stats,
         commands_waiting=lambda: 16,
         commands_cached=lambda: 17,
+        incoming_bytes=lambda: 18,
+        outgoing_bytes=lambda: 19,
+        writer_stats=writer_stats,
     )
 
 
@@ -135,7 +137,7 @@ def test_series_with_known_labels_start_at_zero() -> None:
         "connections": ("device", "channel", "operator"),
         "connections_refused": REFUSED_REASONS,
         "connections_closed": CLOSED_REASONS,
-        "reading_paused": ("connection", "hub"),
+        "reading_paused": ("connection", "hub", "memory"),
         "model_reloads": ("loaded", "refused"),
         "commands_ended": ("canceled", "expired", "success", "failed", "timed_out"),
         "answers_ignored": IGNORED_REASONS,
@@ -164,6 +166,8 @@ def test_readings_are_taken_at_each_scrape() -> None:
         "enos_ingest_in_flight": 13,
         "enos_ingest_commands_waiting": 16,
         "enos_ingest_commands_cached": 17,
+        "enos_ingest_incoming_bytes": 18,
+        "enos_ingest_outgoing_bytes": 19,
         "enos_ingest_store_up": 1,
         "enos_ingest_quarantine_rows": 6,
         "enos_ingest_quarantine_bytes": 7,
