@@ -138,6 +138,8 @@ class Intake:
             _log_fault(error, topic)
             answer(None)
             return
+        if outcome.finish is not None:
+            outcome.reply = outcome.finish()
         if outcome is not _NO_REQUEST:
             self._observe(outcome, time.perf_counter() - started)
             if outcome.code is not Code.SUCCESS:

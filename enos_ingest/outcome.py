@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from enos_ingest.commands.command import Command
+from enos_ingest.devices.changes import Change, FactsWanted
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import DeviceId
 
@@ -49,7 +51,8 @@ class Record:
     """What one message asks the store to commit, all or nothing, in this order.
 
     `activated` names devices whose first successful login this is; `time` is when, in epoch milliseconds. `command` is
-    a command as it is from now on, in place of what is stored under its id.
+    a command as it is from now on, in place of what is stored under its id. `changes` are what else it changes,
+    `wanted` what it asks for.
     """
 
     points: list[Point]
@@ -57,13 +60,16 @@ class Record:
     activated: DeviceId | None = None
     time: int = 0
     command: Command | None = None
+    changes: tuple[Change, ...] = ()
+    wanted: FactsWanted | None = None
 
 
 @dataclass(slots=True)
 class Outcome:
     """The verdict on one message: the reply must not leave before `record` is committed.
 
-    `operation` names the route for metrics and logs; `skipped` counts the points that a flag had left out.
+    `operation` names the route for metrics and logs; `skipped` counts the points that a flag had left out. `finish`
+    makes the reply once the record is committed, where it holds what the store was asked for.
     """
 
     operation: str
@@ -73,3 +79,4 @@ class Outcome:
     reply: bytes
     record: Record | None
     skipped: int = 0
+    finish: Callable[[], bytes] | None = None

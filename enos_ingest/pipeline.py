@@ -6,9 +6,10 @@ the reply and what to store.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from enos_ingest.devices.changes import Change
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
 from enos_ingest.errors import PayloadError
@@ -53,6 +54,7 @@ class Pipeline:
         message_bytes: the longest payload that is looked at.
         max_future_seconds: how far ahead of the receive time a point may lie, 0 for no bound.
         sub_devices_per_gateway: how many may be online through one gateway.
+        change_registry: makes changes of the registry hold, before the next message.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Pipeline:
         message_bytes: int = 524288,
         max_future_seconds: float = 0,
         sub_devices_per_gateway: int = 200,
+        change_registry: Callable[[Sequence[Change]], None] | None = None,
     ) -> None:
         self._directory = directory
         self._models = models
@@ -71,6 +74,7 @@ class Pipeline:
         self._message_bytes = message_bytes
         self._max_future_seconds = max_future_seconds
         self._sub_devices_per_gateway = sub_devices_per_gateway
+        self._change_registry = change_registry
         self._world: World | None = None
 
     def process(self, message: Message) -> Outcome | None:
@@ -96,6 +100,8 @@ class Pipeline:
             accepted = route.handle(Request(topic, publisher, document, message.received), self._world_now())
         except Refusal as refusal:
             return _refuse(route.name, topic, publisher, message, identifier, refusal)
+        if accepted.changes and self._change_registry is not None:
+            self._change_registry(accepted.changes)
         return _accept(route.name, topic, publisher, message, identifier, accepted)
 
     def _world_now(self) -> World:
@@ -115,18 +121,26 @@ def _envelope_fault(route: Route, document: dict[str, object]) -> Refusal:
 def _accept(
     operation: str, topic: Topic, publisher: Publisher, message: Message, identifier: str, accepted: Accepted
 ) -> Outcome:
-    text, rejection = "", None
+    code, text, rejection = accepted.code, accepted.message, None
     if accepted.skipped:
         text = f"{accepted.skipped} invalid measurement point{'s' if accepted.skipped > 1 else ''} skipped"
         named = "; ".join(_cut(text) for text in accepted.reasons)
         unnamed = accepted.skipped - len(accepted.reasons)
         more = f"; and {unnamed} more" if unnamed else ""
         rejection = _reject(message, publisher, _SUCCESS, f"skipped: {named}{more}")
-    reply = encode_reply(identifier, _SUCCESS, text, accepted.data)
+    elif code is not _SUCCESS:
+        text = _cut(text)
+        rejection = _reject(message, publisher, code, text)
+    reply = encode_reply(identifier, code, text, accepted.data)
     record = None
-    if accepted.points or rejection or accepted.activated:
-        record = Record(accepted.points, rejection, accepted.activated, message.received)
-    return Outcome(operation, _SUCCESS, text, topic.reply_topic, reply, record, accepted.skipped)
+    wanted = accepted.wanted
+    if accepted.points or rejection or accepted.activated or accepted.changes or wanted:
+        changes = accepted.changes
+        record = Record(accepted.points, rejection, accepted.activated, message.received, None, changes, wanted)
+    outcome = Outcome(operation, code, text, topic.reply_topic, reply, record, accepted.skipped)
+    if wanted is not None:
+        outcome.finish = lambda: encode_reply(identifier, code, text, wanted.result)
+    return outcome
 
 
 def _refuse(

@@ -87,11 +87,11 @@ def scan_id(payload: bytes, *, is_whole: bool = True) -> str:
     return (found[1] if found[1] is not None else found[2]).decode("utf-8", "ignore")
 
 
-def encode_reply(request: str, code: Code, message: str = "", data: dict[str, Any] | None = None) -> bytes:
+def encode_reply(request: str, code: Code, message: str = "", data: Any = None) -> bytes:
     """A reply; `message` is left out where it is empty, as in the documents' samples."""
-    if code is _SUCCESS and not message and not data:
+    if code is _SUCCESS and not message and data is None:
         return _SUCCESS_REPLY % orjson.dumps(request)
-    reply: dict[str, Any] = {"id": request, "code": int(code), "data": data or {}}
+    reply: dict[str, Any] = {"id": request, "code": int(code), "data": {} if data is None else data}
     if message:
         reply["message"] = message
     return orjson.dumps(reply)

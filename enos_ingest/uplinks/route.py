@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from enos_ingest.devices.changes import Change, FactsWanted
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
 from enos_ingest.models.validator import CompiledModel
@@ -71,18 +72,34 @@ class Accepted:
         points: to be filled in.
         skipped: how many points `skipInvalidMeasurepoints` left out.
         reasons: why, of the first few.
-        data: what the reply holds; None stands for `{}`.
+        data: what the reply holds, an object or a list; None stands for `{}`.
         activated: the device whose first login this is.
+        changes: what else is to be stored; those of the registry hold for the next message.
+        wanted: what the store is asked for; it becomes the reply's data.
+        code, message: of a reply that grants a part of the request only.
     """
 
-    __slots__ = ("activated", "data", "points", "reasons", "skipped")
+    __slots__ = ("activated", "changes", "code", "data", "message", "points", "reasons", "skipped", "wanted")
 
-    def __init__(self, data: dict[str, Any] | None = None, activated: DeviceId | None = None) -> None:
+    def __init__(
+        self,
+        data: Any = None,
+        activated: DeviceId | None = None,
+        *,
+        changes: tuple[Change, ...] = (),
+        wanted: FactsWanted | None = None,
+        code: Code = Code.SUCCESS,
+        message: str = "",
+    ) -> None:
         self.points: list[Point] = []
         self.skipped = 0
         self.reasons: list[str] = []
         self.data = data
         self.activated = activated
+        self.changes = changes
+        self.wanted = wanted
+        self.code = code
+        self.message = message
 
 
 @dataclass(frozen=True)
