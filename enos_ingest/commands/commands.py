@@ -163,10 +163,8 @@ class Commands:
         device = self.find_device(org_id, target)
         command = await self._read(self._getting, self._reader.get, command_id)
         if command is None or device not in {None, command.device}:
-            whose = "" if device is None else f" of the device {device}"
-            raise CommandRefusal(
-                RestCode.NOT_FOUND, f"commandId {shorten(command_id)}: there is no such command{whose}"
-            )
+            whose = "" if device is None else f" among those of {device}"
+            raise CommandRefusal(RestCode.NOT_FOUND, f"commandId {shorten(command_id)} does not exist{whose}")
         return command
 
     async def search(self, org_id: str, query: Search, target: Target | None = None) -> tuple[list[Command], int]:

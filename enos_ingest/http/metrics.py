@@ -49,8 +49,8 @@ class Readings:
     incoming_bytes: Callable[[], int]
     outgoing_bytes: Callable[[], int]
     writer_stats: Callable[[], WriterStats]
-    commands_waiting: Callable[[], int] = int
-    commands_cached: Callable[[], int] = int
+    commands_waiting: Callable[[], int]
+    commands_cached: Callable[[], int]
 
 
 class Metrics(Collector):
@@ -262,11 +262,11 @@ class _Live(Collector):
         )
         yield GaugeMetricFamily(
             "enos_ingest_commands_waiting",
-            "Instant commands sent or queued, whose callers wait.",
+            "Instant commands not at their end.",
             now.commands_waiting(),
         )
         yield GaugeMetricFamily(
-            "enos_ingest_commands_cached", "Cached commands that are not at their end.", now.commands_cached()
+            "enos_ingest_commands_cached", "Cached commands not at their end.", now.commands_cached()
         )
         yield GaugeMetricFamily(
             "enos_ingest_incoming_bytes", "Bytes held of packets that are not complete.", now.incoming_bytes()
