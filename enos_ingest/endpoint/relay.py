@@ -66,6 +66,10 @@ class RelayHost(Protocol):
         """
         ...
 
+    def ends(self, relay: Relay) -> None:
+        """Let a client wait for room no longer, its connection is about to end."""
+        ...
+
     def passed(self, size: int) -> None:
         """Count a message of `size` bytes that has passed to the broker."""
         ...
@@ -230,6 +234,7 @@ class Relay:
             self._acknowledged.set()
             self._progress.set()
             self._stream.close()
+            self._host.ends(self)
 
     def forget_traffic(self) -> None:
         """Count no more among what all connections hold together; the connection has ended."""

@@ -32,7 +32,7 @@ _HUB_PACKET_BYTES = 268_435_460
 """The longest packet there is: a reply may be longer than the request that it echoes the id of."""
 
 _LOOK_SECONDS = 0.02
-"""How often readers that were stopped look again: amqtt's queue is one of the reasons, and it tells nobody."""
+"""How often room is looked for beside the intake's word: amqtt's queue is one of the reasons, and it tells nobody."""
 
 
 class Relays:
@@ -62,7 +62,10 @@ class Relays:
         self._relays: dict[str, Relay] = {}
         self._untaken = self._untaken_bytes = 0
         self._draining = False
-        self._room = asyncio.Event()
+        self._waiting: dict[Relay, asyncio.Future[None]] = {}
+        """Who waits for room, the first one first."""
+        self._given = 0
+        """How many have been given room and have not used it yet."""
         self._look: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -154,12 +157,19 @@ class Relays:
         """
         if isinstance(relay.identity, Hub):
             return True
-        while not relay.closing and not self._draining and self._is_full():
-            self._room.clear()
-            if self._look is None:
-                self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_for_room)
-            await self._room.wait()
+        if not relay.closing and not self._draining and (self._waiting or self._is_full()):
+            turn = self._waiting[relay] = asyncio.get_running_loop().create_future()
+            self._look_for_room()
+            try:
+                await turn
+            finally:
+                if self._waiting.pop(relay, None) is None:
+                    self._given -= 1
         return not self._draining
+
+    def ends(self, relay: Relay) -> None:
+        """A client waits for room no more, its connection is about to end."""
+        self._give_room_to(relay)
 
     def close_invalid(self) -> None:
         """Close the connections of those whom the registry does not let in any more as they came."""
@@ -172,13 +182,14 @@ class Relays:
     def drain(self) -> None:
         """Take no further message."""
         self._draining = True
+        for relay in list(self._waiting):
+            self._give_room_to(relay)
 
     def close(self) -> None:
         """End all connections."""
-        self._draining = True
+        self.drain()
         for relay in list(self._relays.values()):
             relay.close("stopped")
-        self._room.set()
 
     def _is_full(self) -> bool:
         # While the subscriber is away, or has not subscribed yet, the broker would drop what it is given.
@@ -186,7 +197,7 @@ class Relays:
             return True
         return (
             self._intake.in_flight_bytes + self._untaken_bytes >= self._limits.in_flight_bytes
-            or self._intake.in_flight + self._in_transit(self.hub) >= self._limits.in_flight
+            or self._intake.in_flight + self._in_transit(self.hub) + self._given >= self._limits.in_flight
             or self.hub.unread > self._limits.outgoing_bytes
         )
 
@@ -195,9 +206,28 @@ class Relays:
         return self._untaken + self._broker.undelivered + hub.offered - self.arrived()
 
     def _look_for_room(self) -> None:
-        """Wake those who wait; each looks for itself, and the first that finds no room has us look again."""
-        self._look = None
-        self._room.set()
+        """Give room to those who wait, one message each, as long as there is some; then wait for more.
+
+        In the intake's queue, between the devices that wait there: who looked only now and then would always come
+        when they have taken all.
+        """
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        while self._waiting and not self._is_full():
+            self._give_room_to(next(iter(self._waiting)))
+        if self._waiting:
+            self._intake.when_room(self, self._look_for_room)
+            self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_for_room)
+        else:
+            self._intake.forget(self)
+
+    def _give_room_to(self, relay: Relay) -> None:
+        turn = self._waiting.pop(relay, None)
+        if turn is not None:
+            self._given += 1
+            if not turn.done():  # its wait may be over, for the client's silence
+                turn.set_result(None)
 
     def _ended(self, relay: Relay) -> None:
         del self._relays[relay.client_id]
@@ -221,7 +251,6 @@ class Relays:
         while (older := self._relays.get(client_id)) is not None:
             log.info("connection taken over by a newer one", client=str(older.identity))
             older.close("taken_over")
-            self._room.set()
             try:
                 async with asyncio.timeout(_TAKE_OVER_SECONDS):
                     await older.ended.wait()

@@ -202,6 +202,27 @@ def test_a_flood_is_read_no_faster_than_the_broker_takes_it(enos_hub: HubFactory
     assert len(hub.points("P/other")) == number
 
 
+def test_operators_have_their_turn_while_devices_fill_the_hub(enos_hub: HubFactory) -> None:
+    """Whoever waits for room gets it in turn: two devices that send without a pause do not keep an operator out."""
+    hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.in_flight": 4})
+    flood = 3 * MANY
+    with device(hub) as first, device(hub, "P/other") as second, RawClient(hub) as bench:
+        assert bench.connect(connect_packet(operator("alice"))) == 0
+        with (
+            sending(first, b"".join(report(number, size=10) for number in range(flood))),
+            sending(second, b"".join(report(number, size=10, device="other") for number in range(flood))),
+        ):
+            first.acknowledged(10)
+            second.acknowledged(10)
+            for number in range(20):
+                bench.publish(resume_topic("gw"), resume(1, time=number), packet_id=1 + number)
+            eventually(lambda: len(hub.points("P/gw")) == 20)
+            stored = len(hub.points("P/alone")) + len(hub.points("P/other"))
+            first.acknowledged(flood - 10)
+            second.acknowledged(flood - 10)
+    assert stored < flood
+
+
 def test_a_device_that_does_not_read_is_cut_off(enos_hub: HubFactory) -> None:
     """What waits for it is bounded in bytes; what it sent before is stored."""
     hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.outgoing_bytes": 4096})
