@@ -44,6 +44,7 @@ def console_steps(text: str) -> list[Step]:
 
 def comparable(text: str) -> str:
     """Output without what differs from run to run: times, timestamps, signatures and ids."""
+    text = text.rstrip("\n")  # an envelope ends without one
     text = re.sub(r"mosquitto_pub -p [0-9]+ ", "mosquitto_pub ", text)
     text = re.sub(r"timestamp=[0-9]{13}", "timestamp=TIMESTAMP", text)
     text = re.sub(r"\b[0-9A-F]{64}\b", "SIGNATURE", text)

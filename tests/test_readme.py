@@ -26,29 +26,29 @@ _PRELUDE = """
 set -m
 trap 'for job in $(jobs -p); do kill -- -$job; done' EXIT
 mosquitto_pub() {{ command mosquitto_pub -p {mqtt} "$@"; }}
-mosquitto_sub() {{ stdbuf -oL mosquitto_sub -d -p {mqtt} "$@" | tee raw-$BASHPID.log | grep --line-buffered '^/sys'; }}
+mosquitto_sub() {{ stdbuf -oL mosquitto_sub -d -p {mqtt} "$@" | tee raw.log | grep --line-buffered '^/sys'; }}
 curl() {{ command curl "${{@//127.0.0.1:8080/127.0.0.1:{http}}}"; }}
-export -f mosquitto_pub mosquitto_sub curl
+export -f curl
 wait_until() {{ for _ in $(seq 200); do "$@" && return; sleep 0.05; done; echo "waited in vain: $*"; exit 9; }}
 listening() {{ grep -q listening hub.log 2>/dev/null; }}
 stopped() {{ grep -q stopped hub.log; }}
-subscribed() {{ [ "$(grep -l SUBACK raw-*.log 2>/dev/null | wc -l)" -ge "$1" ]; }}
+subscribed() {{ grep -q SUBACK raw.log 2>/dev/null; }}
 watched() {{ [ "$(wc -l < watch.log)" -ge "$1" ]; }}
 succeeded() {{ [ "$(enos-ingest command ls --state success | wc -l)" -ge "$1" ]; }}
-offline() {{ curl -s http://127.0.0.1:8080/metrics | grep -q '^enos_ingest_devices_online 0'; }}
+online() {{ curl -s http://127.0.0.1:8080/metrics | grep -q "^enos_ingest_devices_online $1"; }}
 """
 
 _AWAITED = (
     ("enos-ingest serve", "wait_until listening"),
-    ("mosquitto_sub -u", "wait_until subscribed 1"),
+    ("mosquitto_sub", "wait_until subscribed"),
     ('-m \'{"id":"1"', "wait_until watched 2"),
     ('-m \'{"id":"2"', "wait_until watched 4"),
     # The next hub writes the same file.
     ("kill %1", "wait_until stopped; rm hub.log"),
     ("enos-ingest serve", "wait_until listening"),
-    ("bash device.sh", "wait_until subscribed 2"),
-    ("kill %bash", "wait_until offline"),
-    ("bash device.sh", "wait_until succeeded 3; wait_until subscribed 3"),
+    ("python3 device.py", "wait_until online 1"),
+    ("kill %python", "wait_until online 0"),
+    ("python3 device.py", "wait_until succeeded 3"),
 )
 """What a person waits for after a command, by eye, in the order of the README."""
 
@@ -111,7 +111,7 @@ def test_the_console_blocks_print_what_they_show(tmp_path: Path) -> None:
     script = _PRELUDE.format(mqtt=mqtt, http=http)
     awaited = list(_AWAITED)
     for step in steps:
-        script += f"\necho '@@@'\n{step.command}\n"
+        script += f"\necho '@@@'\n{step.command.replace('1883', str(mqtt))}\n"
         if awaited and awaited[0][0] in step.command:
             script += f"{awaited.pop(0)[1]}\n"
     assert not awaited
