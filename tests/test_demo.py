@@ -170,7 +170,7 @@ def test_the_printed_lines_work_against_it(serving: tuple[Demo, str]) -> None:
 def test_who_takes_the_place_of_a_device_does_not_end_it(serving: tuple[Demo, str]) -> None:
     """The simulated device connects again, its sub-devices log in again, and the plant goes on reporting."""
     demo, text = serving
-    setup = "\n".join(looking_around(text)[:2])
+    setup = "\n".join(looking_around(text)[:3])
     watch = next(line for title, line in commands(text).items() if title.startswith("Watch"))
     address = " ".join(re.findall(r"-[hp] \S+", watch))
     options = "enos-ingest credentials GwQ7Lm2A/gw-1 --options"
@@ -179,18 +179,46 @@ def test_who_takes_the_place_of_a_device_does_not_end_it(serving: tuple[Demo, st
     eventually(lambda: "3 devices, 200 in" in demo.wait_for("Again:").partition("Again:")[2])
 
 
+@pytest.mark.needs("curl")
+def test_the_printed_call_sets_a_value(serving: tuple[Demo, str]) -> None:
+    """The line of business software works when pasted: the plant's inverter answers it."""
+    line = next(line for title, line in commands(serving[1]).items() if title.startswith("Set a value"))
+    assert '"code":0,"msg":"Success"' in run(line)
+
+
 def looking_around(printed: str) -> list[str]:
-    """The lines under "Look around": two that set up a shell, then commands."""
+    """The lines under "Look around": three that set up a shell, then commands."""
     return [line[2:] for line in printed.partition("Look around")[2].splitlines() if line.startswith("  ")]
 
 
 def test_the_printed_commands_look_around(serving: tuple[Demo, str]) -> None:
     """The lines that look around work when pasted: each prints something and ends with 0."""
     lines = looking_around(serving[1])
-    setup, looks = lines[:2], [line for line in lines[2:] if line.startswith("enos-ingest ")]
-    assert len(looks) == 7
+    setup, looks = lines[:3], [line for line in lines[3:] if line.startswith("enos-ingest ")]
+    assert len(looks) == 9
     for look in looks:
         assert run("\n".join([*setup, look])), look
+
+
+def test_once_shows_values_on_their_way_back(once: str) -> None:
+    """What is typed, what the device gets and answers, and what the shell is told, also of a device that is offline."""
+    text = once.partition("9. Values go back")[2]
+    switched = text.partition("An inverter is switched")[2]
+    assert "$ enos-ingest command set InvK3x9P/inv-9 INV.State 1\n" in switched
+    command_id = re.findall(
+        r'"id": "(\d{18})", "version": "1.0", "method": "thing.service.measurepoint.set"', switched
+    )[0]
+    assert f'"id": "{command_id}", "code": 200' in switched
+    assert f"\n  {command_id}  success\n" in switched
+    assert "/sys/BatR8t4Z/rack-1/thing/service/measurepoint/set" in text
+    assert re.search(r'success +\{"applied":120\.?0?\}', text)
+    listed = text.partition("$ enos-ingest command ls")[2]
+    assert re.findall(r"Z  (\S+) +(\S+)/", listed) == [
+        ("created", "InvK3x9P"),
+        ("success", "BatR8t4Z"),
+        ("success", "InvK3x9P"),
+        ("success", "InvK3x9P"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enos_ingest.protocol.identity import Channel
 from scripts.tour.device import ConnectRefusedError, Device
 from scripts.tour.guide import BATCH, CODES, INTEGRATION, RESUME, Guide, channel_topic, device_topic, session_topic
-from scripts.tour.plant import BATTERY, DIRECT, GATEWAY, INVERTER, OFFLINE, UNKNOWN, measure, now
+from scripts.tour.plant import BATTERY, DIRECT, GATEWAY, INVERTER, OFFLINE, UNKNOWN, measure, now, perform
 
-__all__ = ["codes", "connect", "integration", "resume", "resume_batch", "stored", "sub_devices"]
+__all__ = ["codes", "commands", "connect", "integration", "resume", "resume_batch", "stored", "sub_devices"]
 
 _CHANNEL = Channel(INVERTER.product_key)
 
@@ -35,7 +35,7 @@ def connect(guide: Guide) -> None:
     print(f"{screen.paint('  ok', 'green')} {DIRECT}, an inverter with a connection of its own")
     forged = guide.plant.credentials(DIRECT, now() + 1)
     try:
-        Device(guide.hub.mqtt, type(forged)(forged.client_id, forged.user_name, "0" * 64)).close()
+        Device(guide.hub.mqtt, type(forged)(forged.client_id, forged.user_name, "0" * 64), perform).close()
     except ConnectRefusedError as refused:
         print(f"{screen.paint('  no', 'yellow')} {DIRECT} with a wrong signature: {str(refused).lower()}")
     else:
@@ -169,6 +169,24 @@ def stored(guide: Guide) -> None:
         typed = f"$ enos-ingest {' '.join(arguments)}"
         print(f"\n  {screen.paint(typed, 'bold')}")
         screen.lines(hub.run(*arguments))
+
+
+def commands(guide: Guide) -> None:
+    """Values and service calls, from business software to devices and back."""
+    guide.screen.heading("9. Values go back to devices: setMeasurepoint and invokeService")
+    guide.screen.say(
+        "Business software calls EnOS's REST API, here through the shell. A value is checked against the thing model, "
+        "goes out on the connection of the device, and the call returns what the device answers. Nothing is sent twice."
+    )
+    direct, sub_device, offline = str(DIRECT), str(BATTERY), str(OFFLINE)
+    guide.command(DIRECT, "An inverter is switched", "set", direct, "INV.State", "1")
+    guide.command(None, "A state that the model does not have", "set", direct, "INV.State", "77", code=1)
+    guide.command(DIRECT, "A service, with what it puts out", "call", direct, "limitPower", '{"limit": 120}')
+    title = "A sub-device gets it over its gateway's connection"
+    guide.command(GATEWAY, title, "set", sub_device, "BAT.ContactorClosed", "true")
+    guide.command(None, "A device that has never been online", "set", offline, "INV.State", "1", code=1)
+    guide.command(None, "It can wait for that device, an hour here", "set", offline, "INV.State", "1", "--ttl", "3600")
+    guide.command(None, "All of them, newest first", "ls")
 
 
 def _keys(device: tuple[str, str]) -> dict[str, str]:

@@ -42,11 +42,19 @@ def show_commands(guide: Guide) -> None:
     title = f"Report as the channel of {product_key}"
     _publish(guide, title, channel, channel_topic(product_key), INTEGRATION, posted)
 
+    address = (
+        f"http://{hub.http}/connect-service/v2.1/commands?action=setMeasurepoint&orgId=default"
+        f"&productKey={DIRECT.product_key}&deviceKey={DIRECT.device_key}&measurepointId=INV.State"
+    )
+    print(f"\n{screen.paint(f'# Set a value of {DIRECT}, as business software', 'bold')}")
+    print(f"  curl -H 'Authorization: Bearer {guide.plant.api_key}' -d '{{\"value\": 1}}' \\\n    '{address}'")
+
     print()
     screen.say("Look around, in the folder of this hub's configuration:")
     print()
     print(f"  cd {shlex.quote(str(hub.folder))}")
     print(f"  PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
+    print(f"  export ENOS_INGEST_KEY={guide.plant.api_key}")
     for arguments in (
         f"points {DIRECT} --latest",
         f"points {DIRECT} --point INV.TempEquipment --json",
@@ -55,6 +63,8 @@ def show_commands(guide: Guide) -> None:
         "registry show",
         "models schema inverter",
         f"credentials {SPARE}",
+        f"command set {DIRECT} INV.State 1",
+        "command ls",
     ):
         print(f"  enos-ingest {arguments}")
     print(f"  curl http://{hub.http}/readyz")

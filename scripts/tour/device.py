@@ -1,4 +1,4 @@
-"""A simulated device: a paho-mqtt client that asks and awaits answers."""
+"""A simulated device: a paho-mqtt client that asks and awaits answers, and does what it is told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import queue
 import socket
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -17,10 +19,13 @@ from enos_ingest.protocol.credentials import Credentials
 from enos_ingest.protocol.topics import reply_topic
 from enos_ingest.sockets import Bind
 
-__all__ = ["ConnectRefusedError", "ConnectionEndedError", "Device", "NoReplyError", "Reply"]
+__all__ = ["ConnectRefusedError", "ConnectionEndedError", "Device", "Exchange", "NoReplyError", "Reply"]
 
 _SECONDS = 10.0
 """How long an answer may take; a hub that is well answers in milliseconds."""
+
+_KEPT = 100
+"""Commands of late that are kept, to be shown."""
 
 
 class ConnectRefusedError(Exception):
@@ -47,15 +52,33 @@ class Reply(NamedTuple):
         return int(self.document["code"])
 
 
+class Exchange(NamedTuple):
+    """A command, and what the device answered."""
+
+    topic: str
+    command: dict[str, Any]
+    answer: dict[str, Any]
+
+
 class Device:
     """A connection of a device or a channel, kept until `close`.
+
+    Attributes:
+        done: the commands of late, oldest first.
+
+    Args:
+        perform: does what a command says, by its method and params, and returns what that puts out.
 
     Raises:
         ConnectRefusedError: the hub refuses it.
         NoReplyError: the hub does not answer.
     """
 
-    def __init__(self, address: Bind, credentials: Credentials) -> None:
+    def __init__(
+        self, address: Bind, credentials: Credentials, perform: Callable[[str, dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        self.done: deque[Exchange] = deque(maxlen=_KEPT)
+        self._perform = perform
         self._connack: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
         # None once the connection has ended.
         self._replies: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
@@ -110,7 +133,13 @@ class Device:
         self._replies.put(None)
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        self._replies.put((message.topic, bytes(message.payload)))
+        if message.topic.endswith("_reply"):
+            self._replies.put((message.topic, bytes(message.payload)))
+            return
+        command = json.loads(message.payload)
+        answer = {"id": command["id"], "code": 200, "data": self._perform(command["method"], command["params"])}
+        self.done.append(Exchange(message.topic, command, answer))
+        self._client.publish(reply_topic(message.topic), json.dumps(answer), qos=1)
 
 
 def _send_at_once(_: Client, __: Any, sock: object) -> None:

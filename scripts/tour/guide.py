@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from collections import Counter
 from typing import Any
 
@@ -11,7 +12,7 @@ from enos_ingest.protocol.credentials import sign
 from enos_ingest.protocol.identity import DeviceId, Publisher
 from scripts.tour.device import Device, Reply
 from scripts.tour.hub import Hub
-from scripts.tour.plant import Plant, now
+from scripts.tour.plant import Plant, now, perform
 from scripts.tour.screen import Screen
 from scripts.tour.stop import Stop
 
@@ -63,7 +64,7 @@ class Guide:
         self.stop.check()
         if publisher in self._devices:
             self._devices.pop(publisher).close()
-        device = Device(self.hub.mqtt, self.plant.credentials(publisher, now()))
+        device = Device(self.hub.mqtt, self.plant.credentials(publisher, now()), perform)
         self._devices[publisher] = device
         return device
 
@@ -82,6 +83,29 @@ class Guide:
     def ask_raw(self, who: Publisher, title: str, topic: str, method: str, payload: bytes, *, expect: int) -> Reply:
         """Send bytes that are no request."""
         return self._exchange(who, title, topic, method, payload, expect, None)
+
+    def command(self, device: Publisher | None, title: str, *arguments: str, code: int = 0) -> None:
+        """Send a command from the shell; show it, what the device gets and answers, and what the shell is told.
+
+        Args:
+            device: whose connection the command goes out on, None where it does not go out.
+            code: the exit code that there should be.
+        """
+        self.stop.check()
+        screen = self.screen
+        ended, printed = self.hub.call("command", *arguments)
+        colour = "green" if ended == 0 else "yellow"
+        print(f"\n  {screen.paint(title, colour)}")
+        screen.say_typed(f"enos-ingest command {shlex.join(arguments)}")
+        if device is not None and self._devices[device].done:
+            exchange = self._devices[device].done.pop()
+            print(f"     {screen.paint(exchange.topic, 'dim')}")
+            screen.json(exchange.command, f"   {screen.received} ")
+            screen.json(exchange.answer, f"   {screen.sent} ")
+        screen.lines(printed)
+        if ended != code:
+            self.surprises += 1
+            print(screen.paint(f"     This should have ended with {code}.", "red"))
 
     def report(self, who: Publisher, topic: str, method: str, params: Any) -> Reply:
         """Send a request without showing it."""

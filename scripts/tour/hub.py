@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,10 +34,12 @@ class Hub:
 
     Args:
         folder: where its files go.
+        api_key: what commands that call it show.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, api_key: str) -> None:
         self.folder = folder
+        self._environment = {**os.environ, "ENOS_INGEST_KEY": api_key}
         self.config = folder / "enos-ingest.toml"
         self.log = folder / "hub.log"
         self.mqtt = Bind("127.0.0.1", 1883)
@@ -120,15 +123,20 @@ class Hub:
 
     def run(self, *arguments: str) -> str:
         """Run `enos-ingest` with this hub's configuration, and return what it prints."""
+        return self.call(*arguments)[1]
+
+    def call(self, *arguments: str) -> tuple[int, str]:
+        """The same, with the exit code before it."""
         done = subprocess.run(
             [sys.executable, "-m", "enos_ingest", *arguments[:2], "-c", str(self.config), *arguments[2:]],
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
             start_new_session=True,
         )
-        return done.stdout.decode("utf-8", "replace")
+        return done.returncode, done.stdout.decode("utf-8", "replace")
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(self.http.host, self.http.port, timeout=2)

@@ -13,6 +13,7 @@ from enos_ingest.protocol.credentials import Credentials, make_credentials
 from enos_ingest.protocol.identity import Channel, DeviceId, Publisher
 
 __all__ = [
+    "APPLICATION",
     "BATTERY",
     "DIRECT",
     "GATEWAY",
@@ -24,6 +25,7 @@ __all__ = [
     "Plant",
     "measure",
     "now",
+    "perform",
 ]
 
 GATEWAY = DeviceId("GwQ7Lm2A", "gw-1")
@@ -40,6 +42,8 @@ SPARE = DeviceId("InvK3x9P", "inv-5")
 UNKNOWN = DeviceId("InvK3x9P", "inv-77")
 """A device that is not declared."""
 OPERATOR = "olivia"
+APPLICATION = "scada"
+"""Business software, which sends values to devices."""
 
 _MODELS = {"GwQ7Lm2A": "gateway", "InvK3x9P": "inverter", "BatR8t4Z": "battery_rack"}
 _DEVICES = (GATEWAY, INVERTER, OFFLINE, BATTERY, DIRECT, SPARE)
@@ -58,6 +62,7 @@ class Plant:
     device_secrets: dict[DeviceId, str]
     product_secrets: dict[str, str]
     operator_password: str
+    api_key: str
 
     @classmethod
     def make(cls) -> Plant:
@@ -66,6 +71,7 @@ class Plant:
             {device: secrets.token_hex(16) for device in _DEVICES},
             {product: secrets.token_hex(16) for product in _MODELS},
             secrets.token_hex(8),
+            secrets.token_hex(16),
         )
 
     def registry(self) -> str:
@@ -81,6 +87,7 @@ class Plant:
             ),
             {"gateways": {"device": str(GATEWAY), "sub_devices": [str(device) for device in _SUB_DEVICES]}},
             {"operators": {"name": OPERATOR, "password": self.operator_password, "scopes": ["read", "write"]}},
+            {"applications": {"name": APPLICATION, "api_key": self.api_key, "scopes": ["control", "read"]}},
         ]
         lines = ["# Made by scripts/demo, with new secrets at every start."]
         for table in tables:
@@ -118,3 +125,16 @@ def measure(device: DeviceId, when: int) -> dict[str, Any]:
             }
         case _:
             return {"GW.CPULoad": round(22.0 + 6 * wave, 1), "GW.DoorOpen": False}
+
+
+def perform(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """What a device puts out when it has done what a command says."""
+    match method:
+        case "thing.service.limitPower":
+            return {"applied": params["limit"]}
+        case "thing.service.balance":
+            return {"started": True}
+        case "thing.service.ping":
+            return {"milliseconds": 3.5}
+        case _:
+            return {}

@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(screen: Screen, folder: Path, options: argparse.Namespace) -> int:
-    hub = Hub(folder)
+    plant = Plant.make()
+    hub = Hub(folder, plant.api_key)
 
     def end_at_once() -> None:
         hub.kill()
@@ -56,7 +57,7 @@ def _run(screen: Screen, folder: Path, options: argparse.Namespace) -> int:
 
     stop = Stop(end_at_once)
     stop.listen()
-    guide = Guide(screen, hub, Plant.make(), stop)
+    guide = Guide(screen, hub, plant, stop)
     try:
         code = _tour(guide, once=options.once)
     except Stopped:
@@ -94,7 +95,7 @@ def _tour(guide: Guide, *, once: bool) -> int:
     print()
     screen.say(
         "A hub starts on this machine, with a small plant of simulated devices that connect to it over real MQTT. You "
-        "see what devices send, what they are answered, and what is stored."
+        "see what devices send, what they are answered, what is stored, and how values go back to them."
     )
     usual = hub.mqtt, hub.http
     hub.write_files(guide.plant.registry())
@@ -115,6 +116,7 @@ def _tour(guide: Guide, *, once: bool) -> int:
         chapters.integration,
         chapters.codes,
         chapters.stored,
+        chapters.commands,
     ):
         guide.stop.check()
         chapter(guide)
@@ -136,7 +138,7 @@ def _declare(guide: Guide) -> None:
     screen.heading("1. A plant is declared")
     screen.say(
         "A registry file names products with their thing models, devices with their secrets, which gateway speaks for "
-        "which sub-devices, and operators: people who watch."
+        "which sub-devices, operators: people who watch, and applications: software that sends values back."
     )
     print(f"\n  {screen.paint('$ enos-ingest registry apply registry.toml', 'bold')}")
     screen.lines(guide.hub.run("registry", "apply", str(guide.hub.folder / "registry.toml")))

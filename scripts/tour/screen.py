@@ -56,6 +56,10 @@ class Screen:
         for line in text.splitlines():
             print("\n".join(self._wrapped(line, indent)) if self._wraps else f"{indent}{line}")
 
+    def say_typed(self, command: str) -> None:
+        """A command as somebody types it."""
+        print(f"  {self.paint(f'$ {command}', 'bold')}")
+
     def goodbye(self, text: str) -> None:
         """The last words, which nobody may be there to read."""
         with contextlib.suppress(OSError):
