@@ -181,7 +181,7 @@ def commands(guide: Guide) -> None:
     direct, sub_device, offline = str(DIRECT), str(BATTERY), str(OFFLINE)
     guide.command(DIRECT, "An inverter is switched", "set", direct, "INV.State", "1")
     guide.command(None, "A state that the model does not have", "set", direct, "INV.State", "77", code=1)
-    guide.command(DIRECT, "A service, with what it puts out", "call", direct, "limitPower", '{"limit": 120}')
+    guide.command(DIRECT, "A service, with what it puts out", "call", direct, "limitPower", '{"limit": 50}')
     title = "A sub-device gets it over its gateway's connection"
     guide.command(GATEWAY, title, "set", sub_device, "BAT.ContactorClosed", "true")
     guide.command(None, "A device that has never been online", "set", offline, "INV.State", "1", code=1)
