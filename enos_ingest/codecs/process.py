@@ -196,7 +196,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         for line in filter(None, map(bytes.rstrip, lines)):
             unsaid = self._lines.next()
             if unsaid is not None:
-                more = {"unsaid": unsaid} if unsaid else {}
+                more = {"more": unsaid} if unsaid else {}
                 text = line[:_LINE_BYTES].decode("utf-8", "backslashreplace")
                 log.warning("a codec printed", codec=self._codec, text=text, **more)
 
