@@ -182,6 +182,7 @@ def _faults(declaration: Declaration, current: Directory, models: Collection[str
             yield _fault("applications", index, row, "key and secret go together")
         elif "key" not in row and "api_key" not in row:
             yield _fault("applications", index, row, "key and secret, or api_key, missing")
+    yield from _application_faults(declaration, current, prune=prune)
     for index, row in enumerate(declaration.rows("operators")):
         if ("password" in row) == ("password_hash" in row):
             yield _fault("operators", index, row, "one of password and password_hash is needed")
@@ -226,6 +227,23 @@ def _asset_faults(declaration: Declaration, current: Directory, *, prune: bool) 
         asset_id, name = _asset_id(row), _name("devices", row)
         if owner.setdefault(asset_id, name) != name:
             yield _fault("devices", index, row, f"asset_id {asset_id} is {owner[asset_id]}'s")
+
+
+def _application_faults(declaration: Declaration, current: Directory, *, prune: bool) -> Iterator[str]:
+    """Keys that two applications share: a call could not be told to be the one's or the other's."""
+    rows = declaration.rows("applications")
+    declared = {row["name"] for row in rows}
+    kept = [each for each in current.applications.values() if not prune and each.name not in declared]
+    keys = {each.key: each.name for each in kept if each.key}
+    api_keys = {each.api_key_hash: each.name for each in kept if each.api_key_hash}
+    for index, row in enumerate(rows):
+        application = _application(row)
+        for what, value, owners in (
+            ("key", application.key, keys),
+            ("api_key", application.api_key_hash, api_keys),
+        ):
+            if value and owners.setdefault(value, application.name) != application.name:
+                yield _fault("applications", index, row, f"{what} is {owners[value]}'s")
 
 
 def _gateway_faults(declaration: Declaration, known_devices: Collection[DeviceId], kept: Directory) -> Iterator[str]:

@@ -96,16 +96,24 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         for gateway in gateways
         if draw(st.booleans())
     ]
-    applications = draw(
-        st.lists(
-            st.fixed_dictionaries(
-                {"name": _keys, "scopes": st.lists(st.sampled_from(["control", "read", "admin"])), "api_key": _secrets},
-                optional={"key": st.just("k"), "secret": st.just("s")},
-            ).filter(lambda row: ("key" in row) == ("secret" in row)),
-            unique_by=lambda row: row["name"],
-            max_size=3,
+    applications = [
+        # Keys that go by the name, and a tail that may change: no two applications share one.
+        {**row, **{key: f"{row['name']}/{row[key]}" for key in ("api_key", "key") if key in row}}
+        for row in draw(
+            st.lists(
+                st.fixed_dictionaries(
+                    {
+                        "name": _keys,
+                        "scopes": st.lists(st.sampled_from(["control", "read", "admin"])),
+                        "api_key": _secrets,
+                    },
+                    optional={"key": st.just("k"), "secret": st.just("s")},
+                ).filter(lambda row: ("key" in row) == ("secret" in row)),
+                unique_by=lambda row: row["name"],
+                max_size=3,
+            )
         )
-    )
+    ]
     operators = draw(
         st.lists(
             st.fixed_dictionaries(

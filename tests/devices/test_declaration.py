@@ -21,6 +21,10 @@ def device(key: str, product: str = "EbxGvUrE", **more: object) -> dict[str, Any
     return {"product": product, "key": key, "secret": "s", **more}
 
 
+def application(name: str, key: str) -> dict[str, Any]:
+    return {"name": name, "key": key, "secret": "s", "scopes": []}
+
+
 def gateway(name: str, *sub_devices: str) -> dict[str, Any]:
     """A row of a gateway."""
     return {"device": name, "sub_devices": list(sub_devices)}
@@ -162,6 +166,15 @@ def test_a_row_of_a_wrong_shape_is_named(document: dict[str, Any], said: str) ->
         ),
         ({"applications": [{"name": "x", "scopes": []}]}, ["applications[0] x: key and secret, or api_key, missing"]),
         (
+            {
+                "applications": [
+                    {"name": "x", "key": "k", "secret": "s", "api_key": "a", "scopes": []},
+                    {"name": "y", "key": "k", "secret": "t", "api_key": "a", "scopes": []},
+                ]
+            },
+            ["applications[1] y: key is x's", "applications[1] y: api_key is x's"],
+        ),
+        (
             {"operators": [{"name": "o", "scopes": []}]},
             ["operators[0] o: one of password and password_hash is needed"],
         ),
@@ -273,6 +286,16 @@ def test_an_asset_id_of_another_device_is_refused() -> None:
     ]
     assert faults({"devices": [device("a", asset_id="A2"), device("b", asset_id="A1")]}, first) == []
     assert faults({"products": [PRODUCT], "devices": [device("b", asset_id="A1")]}, first, prune=True) == []
+
+
+def test_a_key_of_another_application_is_refused() -> None:
+    """Also one that was declared before; an application may take over what its owner gives up."""
+    first, _ = apply({"applications": [application("x", "k1"), {"name": "z", "api_key": "a", "scopes": []}]})
+    assert faults({"applications": [application("y", "k1")]}, first) == ["applications[0] y: key is x's"]
+    taken = {"name": "y", "api_key": "a", "scopes": []}
+    assert faults({"applications": [taken]}, first) == ["applications[0] y: api_key is z's"]
+    assert faults({"applications": [application("x", "k2"), application("y", "k1")]}, first) == []
+    assert faults({"applications": [application("y", "k1"), taken | {"name": "w"}]}, first, prune=True) == []
 
 
 def test_a_fault_never_shows_a_secret() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enos_ingest.devices.directory import Device, Directory, Product, derive_asset_id
+from enos_ingest.devices.directory import Application, Device, Directory, Product, derive_asset_id
+from enos_ingest.devices.passwords import hash_api_key
 from enos_ingest.protocol.identity import DeviceId
 
 GW1, GW2, SUB1, SUB2, ALONE = (DeviceId("P", key) for key in ("gw1", "gw2", "sub1", "sub2", "alone"))
@@ -56,6 +57,23 @@ def test_a_directory_cannot_be_changed(directory: Directory, table: str) -> None
     rows: Any = getattr(directory, table)
     with pytest.raises(TypeError):
         rows["x"] = None
+
+
+def test_applications_are_found_by_what_they_call_with() -> None:
+    """By their key, and by their API key, of which the directory has the hash; not by the lack of either."""
+    scada = Application("scada", "k1", "s1", hash_api_key("a1"))
+    only_key, only_api_key = Application("x", "k2", "s2"), Application("y", api_key_hash=hash_api_key("a2"))
+    directory = Directory(applications=[scada, only_key, only_api_key])
+    assert [directory.find_by_key(key) for key in ("k1", "k2", "k3", "")] == [scada, only_key, None, None]
+    found = [directory.find_by_api_key(key) for key in ("a1", "a2", "a3", "", scada.api_key_hash)]
+    assert found == [scada, only_api_key, None, None, None]
+
+
+def test_the_first_of_two_applications_with_one_key_has_it() -> None:
+    """No registry file may declare that any more; an old database may hold it."""
+    first, second = (Application(name, "k", "s", hash_api_key("a")) for name in "ab")
+    directory = Directory(applications=[first, second])
+    assert directory.find_by_key("k") == directory.find_by_api_key("a") == first
 
 
 def test_a_derived_asset_id_is_stable() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import pytest
@@ -13,12 +13,14 @@ from enos_ingest.devices.directory import Application, Directory
 from enos_ingest.devices.passwords import hash_api_key
 from enos_ingest.http.app import HttpParts, create_app
 from enos_ingest.http.callers import Callers
-from enos_ingest.http.listener import HttpListener
 from enos_ingest.http.logins import Logins
 from enos_ingest.http.metrics import Metrics
 from enos_ingest.http.token_service import TokenService
 from enos_ingest.http.tokens import Tokens
-from enos_ingest.sockets import Bind
+from tests.http.serving import serving
+
+if TYPE_CHECKING:
+    from enos_ingest.commands.commands import Commands
 
 DIRECTORY = Directory(
     applications=[
@@ -36,22 +38,9 @@ def parts(reasons: Callable[[], list[str]], *, open_metrics: bool) -> HttpParts:
         reasons_not_ready=reasons,
         callers=Callers(lambda: DIRECTORY, tokens, logins),
         token_service=TokenService(lambda: DIRECTORY, tokens, logins),
+        commands=cast("Commands", None),  # nothing here asks for one
         open_metrics=open_metrics,
     )
-
-
-@asynccontextmanager
-async def client(*, open_metrics: bool = True, reasons: list[str] | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an application that really listens."""
-    app = create_app(parts(lambda: reasons or [], open_metrics=open_metrics))
-    listener = HttpListener(app, Bind("127.0.0.1", 0))
-    listener.bind()
-    await listener.start()
-    try:
-        async with httpx.AsyncClient(base_url=f"http://{listener.address}", trust_env=False) as connection:
-            yield connection
-    finally:
-        await listener.stop(5)
 
 
 def ask(
@@ -61,8 +50,8 @@ def ask(
     reasons: list[str] | None = None,
 ) -> httpx.Response:
     async def run() -> httpx.Response:
-        async with client(open_metrics=open_metrics, reasons=reasons) as connection:
-            return await request(connection)
+        async with serving(create_app(parts(lambda: reasons or [], open_metrics=open_metrics))) as client:
+            return await request(client)
 
     return asyncio.run(run())
 
@@ -160,14 +149,8 @@ def test_a_fault_of_ours_is_a_500_with_a_log_line_and_the_service_goes_on(
         raise RuntimeError("a part is broken")
 
     async def run() -> tuple[httpx.Response, httpx.Response]:
-        listener = HttpListener(create_app(parts(broken, open_metrics=True)), Bind("127.0.0.1", 0))
-        listener.bind()
-        await listener.start()
-        try:
-            async with httpx.AsyncClient(base_url=f"http://{listener.address}", trust_env=False) as connection:
-                return await connection.get("/readyz"), await connection.get("/healthz")
-        finally:
-            await listener.stop(5)
+        async with serving(create_app(parts(broken, open_metrics=True))) as client:
+            return await client.get("/readyz"), await client.get("/healthz")
 
     failed, healthy = asyncio.run(run())
     assert failed.status_code == 500

@@ -24,6 +24,12 @@ def test_it_is_what_the_documents_print() -> None:
     assert response.headers["cache-control"] == "no-store"
 
 
+def test_a_page_of_a_search_says_which() -> None:
+    """In a member that other answers do not have."""
+    response = envelope(RestCode.OK, "Success", [], request_id="r", pagination={"pageNo": 1})
+    assert bytes(response.body).endswith(b'"data":[],"pagination":{"pageNo":1}}')
+
+
 def test_each_has_a_request_id_of_its_own() -> None:
     """32 hex digits, unless one is given."""
     ids = {json.loads(bytes(envelope(RestCode.OK, "Success").body))["requestId"] for _ in range(100)}
