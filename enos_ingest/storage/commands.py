@@ -30,6 +30,10 @@ SEARCH_SECONDS = 5.0
 SEARCH_STEPS = 100_000
 """Instructions of SQLite, some milliseconds' worth, between looks at the clock, each of which takes the GIL."""
 
+PURGE_SECONDS = 5.0
+"""How long one purge goes on: a service that stops waits for it. A hundred thousand commands go in that time, more
+than come between two purges; should there be more once, the next one goes on."""
+
 _UNFINISHED = f"SELECT {COLUMNS} FROM commands WHERE state IN (1, 4) ORDER BY id"  # noqa: S608 - constants
 
 _ONE = f"SELECT {COLUMNS} FROM commands WHERE id = ?"  # noqa: S608 - constants
@@ -116,7 +120,8 @@ class SqliteCommands:
     def purge(self, before: int, keep: int) -> int:
         """Delete finished commands that ended before a time, in epoch milliseconds, and the oldest beyond `keep`.
 
-        Slice by slice, each a transaction of its own, with pauses between them in which the writer gets its turn.
+        Slice by slice, each a transaction of its own, with pauses between them in which the writer gets its turn; for
+        `PURGE_SECONDS` at the most, what is left then is for the next call.
 
         Returns:
             how many were deleted.
@@ -127,11 +132,12 @@ class SqliteCommands:
                 # What a power cut brings back is deleted at the next call.
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-                deleted = 0
-                while count := _delete(connection, _OLD, before, PURGE_ROWS):
+                deleted, end = 0, monotonic() + PURGE_SECONDS
+                while monotonic() < end and (count := _delete(connection, _OLD, before, PURGE_ROWS)):
                     deleted += count
                 surplus = connection.execute(_FINISHED).fetchone()[0] - keep
-                while surplus > 0 and (count := _delete(connection, _OLDEST, min(surplus, PURGE_ROWS))):
+                while surplus > 0 and monotonic() < end:
+                    count = _delete(connection, _OLDEST, min(surplus, PURGE_ROWS))
                     deleted += count
                     surplus -= count
                 return deleted

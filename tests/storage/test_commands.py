@@ -305,6 +305,26 @@ def test_a_purge_goes_by_slices_between_commits(tmp_path: Path, monkeypatch: pyt
     assert [number for number in numbers(path) if number <= 500] == list(range(451, 501))
 
 
+def test_a_purge_ends_in_time_and_goes_on_at_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its time is over it leaves the rest: a service that stops does not wait for a million."""
+    monkeypatch.setattr(commands_module, "PURGE_ROWS", 2)
+    path = tmp_path / "x.db"
+    save(path, [finished(number, at=number) for number in range(1, 11)])
+    clock = iter(range(100))
+    with SqliteCommands(path) as commands, monkeypatch.context() as patch:
+        # Each look at the clock takes a second: four slices fit.
+        patch.setattr(commands_module, "monotonic", lambda: next(clock))
+        assert commands.purge(before=100, keep=0) == 8
+        assert numbers(path) == [9, 10]
+        assert commands.purge(before=100, keep=0) == 2
+    save(path, [finished(number, at=number) for number in range(1, 11)])
+    clock = iter(range(100))
+    with SqliteCommands(path) as commands, monkeypatch.context() as patch:
+        patch.setattr(commands_module, "monotonic", lambda: next(clock))
+        assert commands.purge(before=0, keep=0) == 6
+        assert numbers(path) == [7, 8, 9, 10]
+
+
 def test_a_purge_of_a_locked_database_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gives up after a while, and what it has not deleted is deleted another time."""
     path = tmp_path / "x.db"
