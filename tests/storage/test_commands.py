@@ -19,6 +19,7 @@ from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
 from enos_ingest.storage import commands as commands_module
 from enos_ingest.storage.commands import SqliteCommands
+from enos_ingest.storage.group import MAX_BYTES, Group
 from enos_ingest.storage.sqlite import connect_writer
 from tests.storage.samples import (
     PATIENCE,
@@ -178,6 +179,16 @@ def test_a_command_that_no_database_holds_fails_alone(tmp_path: Path, changes: d
     asyncio.run(run())
     with SqliteCommands(path) as commands:
         assert commands.unfinished() == [command(2), command(4)]
+
+
+def test_the_bytes_of_commands_fill_a_group() -> None:
+    """Long payloads count: a transaction that holds enough of them takes no more."""
+    group = Group()
+    long = ordered(command(payload=bytes(MAX_BYTES // 2)))
+    group.add(long, lambda _: None, {})
+    assert not group.is_full
+    group.add(long, lambda _: None, {})
+    assert group.is_full
 
 
 def test_half_a_surrogate_pair_of_a_device_is_shown(tmp_path: Path) -> None:
