@@ -53,6 +53,7 @@ class Answers:
         self._directory = directory
         self._limit = limit
         self._decode = decode
+        self._loop = asyncio.get_running_loop()
         self._decoding: Counter[DeviceId] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines = FewLines()
@@ -100,7 +101,7 @@ class Answers:
             self._ignore("busy", message.topic)
         else:
             self._decoding[device] += 1
-            task = asyncio.create_task(self._decode_raw(self._decode, device, message), name="decode an answer")
+            task = self._loop.create_task(self._decode_raw(self._decode, device, message), name="decode an answer")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -109,6 +110,9 @@ class Answers:
             document = await decode(device, message.payload)
         except EnosIngestError as error:
             self._ignore("unreadable", message.topic, str(error))
+        except Exception:
+            log.exception("an answer could not be decoded", topic=message.topic, bytes=len(message.payload))
+            self._ignore("unreadable", message.topic)
         else:
             self._hand_on(device, message, read_answer(document))
         finally:

@@ -274,7 +274,7 @@ class Dispatcher:
 
     def _released(self, entry: Entry, error: StorageError | None) -> None:
         command = entry.command
-        if command.state is not State.RELEASED:
+        if command.id not in self._entries:
             return  # it came to its end while it waited for the disk
         if error is not None:
             self._drop(entry, error)

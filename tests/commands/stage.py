@@ -146,7 +146,10 @@ class Stage:
         return round(self.loop.time() * 1000)
 
     def close(self) -> None:
-        """End the loop."""
+        """End the loop, and whoever still waits there."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.settle()
         self.loop.close()
 
     # What the dispatcher asks.
