@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
@@ -21,6 +24,16 @@ from enos_ingest.http.arguments import (
 from enos_ingest.protocol.identity import DeviceId
 
 KNOWN = ("action", "orgId", "pendingTtl", "timeout")
+
+
+def outcome(read: Callable[[], dict[str, Any]]) -> dict[str, Any] | CommandRefusal:
+    """What is read, or why nothing is."""
+    try:
+        return read()
+    except CommandRefusal as refusal:
+        return refusal
+
+
 NAMES = st.sampled_from([*KNOWN, "pendingTTL", "", "x" * 9000]) | st.text()
 
 
@@ -43,17 +56,18 @@ def test_a_parameter_that_is_not_understood_is_refused(query: list[tuple[str, st
 @given(st.lists(st.tuples(NAMES, st.text())))
 def test_any_query_is_read_whole_or_refused_in_a_short_sentence(query: list[tuple[str, str]]) -> None:
     """Each parameter as it was given."""
-    try:
-        assert list(read_parameters(query, KNOWN).items()) == query
-    except CommandRefusal as refusal:
-        assert refusal.code is RestCode.BAD_ARGUMENT
-        assert len(refusal.message) < 200
+    found = outcome(lambda: read_parameters(query, KNOWN))
+    if isinstance(found, CommandRefusal):
+        assert found.code is RestCode.BAD_ARGUMENT
+        assert len(found.message) < 200
+    else:
+        assert list(found.items()) == query
 
 
 def test_a_parameter_that_must_be_given_is_asked_for() -> None:
     """By its name."""
     assert require({"orgId": "a"}, "orgId") == "a"
-    with pytest.raises(CommandRefusal, match="^orgId is missing$"):
+    with pytest.raises(CommandRefusal, match=r"^orgId is missing$"):
         require({}, "orgId")
 
 
@@ -119,16 +133,15 @@ def test_a_body_is_an_object_with_known_members(body: bytes, said: str) -> None:
 )
 def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
     """NaN, numbers without end, half characters and depths without end among them."""
-    with pytest.raises(CommandRefusal, match="^the body is not JSON: "):
+    with pytest.raises(CommandRefusal, match=r"^the body is not JSON: "):
         read_object(body, ("value",), "{}")
 
 
 @given(st.binary() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(orjson.dumps))
 def test_any_body_is_an_object_or_refused(body: bytes) -> None:
     """Never another error."""
-    try:
-        document = read_object(body, ("value",), "{}")
-    except CommandRefusal as refusal:
-        assert refusal.code is RestCode.BAD_ARGUMENT
+    found = outcome(lambda: read_object(body, ("value",), "{}"))
+    if isinstance(found, CommandRefusal):
+        assert found.code is RestCode.BAD_ARGUMENT
     else:
-        assert document in ({}, {"value": document.get("value")})
+        assert found.keys() <= {"value"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.http.commands_site import BARE, CODED, COMMANDS, PRODUCT, Site, run_site
@@ -91,7 +92,7 @@ def test_an_argument_that_is_not_as_it_should_be_is_99400(
 def test_a_parameter_that_is_given_twice_is_99400(site: Site, name: str) -> None:
     """Nobody can know which is meant."""
     items = {"action": "setMeasurepoint", "orgId": "o15535059999891", **POINT, "timeout": "5"}
-    query = [*items.items(), (name, items[name])]
+    query = httpx.QueryParams([*items.items(), (name, items[name])])
     headers = {"Authorization": "Bearer key-scada"}
     refused(
         site.http.post(COMMANDS, params=query, content=ONE, headers=headers), 99400, f"{name} is given more than once"
