@@ -6,7 +6,8 @@ import asyncio
 import json
 import socket
 from collections.abc import Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urlencode
 
 __all__ = ["Caller", "CallerError"]
@@ -21,7 +22,7 @@ class CallerError(Exception):
 
 
 class Caller:
-    """A connection that is kept open between calls.
+    """A connection that is kept open between calls; a context manager that closes it.
 
     Args:
         address: HOST:PORT of the hub's HTTP listener.
@@ -33,6 +34,14 @@ class Caller:
         self._key = key
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     async def set_measurepoint(self, device: str, measurepoint: str, value: Any, **query: str | int) -> dict[str, Any]:
         """Set a measurement point of `PRODUCT/DEVICE`; returns the envelope."""
@@ -52,7 +61,7 @@ class Caller:
             async with asyncio.timeout(_PATIENCE):
                 await self.send(action, device, body, **query)
                 return await self.receive()
-        except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TimeoutError, asyncio.LimitOverrunError) as error:
             self.close()
             raise CallerError(f"{action} of {device}: {error or type(error).__name__}") from None
 
