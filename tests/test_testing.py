@@ -19,6 +19,7 @@ import pytest
 from enos_ingest.errors import ConfigError, RegistryError
 from enos_ingest.protocol.credentials import Credentials
 from enos_ingest.testing.client import ConnectionRefusedByHubError, TestClient
+from enos_ingest.testing.commands import ReceivedCommand, answer_to, read_command
 from enos_ingest.testing.hub import Hub, run_hub
 from tests.process import PATIENCE, environment
 
@@ -145,6 +146,9 @@ def use(hub: Hub) -> None:
     assert refusal.value.code == 4
     assert len(hub.points("Boil/b-1")) == len(hub.points("Boil/b-1", latest=True)) == 1
     assert len(hub.quarantine()) == 1
+    with hub.connect("Boil/b-1") as device:
+        device.on_command(lambda _: None)
+        assert hub.application().set_measurepoint("Boil/b-1", "heat", 80)["code"] == 0
 
 
 @pytest.mark.usefixtures("temporary")
@@ -238,6 +242,118 @@ def test_a_setting_that_is_none_is_said_to_be_of_the_call() -> None:
     """What a test hands over was typed on no command line."""
     with pytest.raises(ConfigError, match=r"settings: unknown setting limits\.x"), run_hub(settings={"limits.x": 1}):
         pass
+
+
+SERVED: dict[str, Any] = {
+    **MODEL,
+    "services": {
+        "drain": {
+            "identifier": "drain",
+            "inputData": [{"identifier": "litres", "dataType": "DOUBLE"}],
+            "outputData": [{"identifier": "drained", "dataType": "DOUBLE"}],
+        }
+    },
+}
+
+
+def test_a_device_answers_commands_as_its_handler_says(enos_hub: Callable[..., Hub]) -> None:
+    """None is done, a dict what a service puts out, a number the device's own code; the caller sees each."""
+    hub = enos_hub(registry=REGISTRY, models=[SERVED])
+    business = hub.application()
+    answers: list[dict[str, Any] | int | None] = [None, {"drained": 4.5}, 2001]
+    seen: list[ReceivedCommand] = []
+
+    def handler(command: ReceivedCommand) -> dict[str, Any] | int | None:
+        seen.append(command)
+        return answers[len(seen) - 1]
+
+    with hub.connect("Boil/b-1") as device:
+        device.on_command(handler)
+        done = business.set_measurepoint("Boil/b-1", "heat", 80)
+        assert (done["code"], list(done["data"])) == (0, ["commandId"])
+        assert business.invoke_service("Boil/b-1", "drain", {"litres": 5})["data"]["outputData"] == {"drained": 4.5}
+        refused = business.set_measurepoint("Boil/b-1", "heat", 81)
+        assert (refused["code"], refused["data"]["deviceCode"]) == (11999, 2001)
+    assert [(command.method, command.params) for command in seen] == [
+        ("thing.service.measurepoint.set", {"heat": 80}),
+        ("thing.service.drain", {"litres": 5}),
+        ("thing.service.measurepoint.set", {"heat": 81}),
+    ]
+    assert seen[0].id == done["data"]["commandId"]
+    assert business.set_measurepoint("Boil/b-1", "heat", 82)["code"] == 11900
+
+
+def test_a_test_answers_commands_itself(enos_hub: Callable[..., Hub]) -> None:
+    """Without a handler commands wait for the test: here cached ones, one of them canceled before it goes out."""
+    hub = enos_hub(registry=REGISTRY, models=[SERVED])
+    business = hub.application()
+    first, second = (
+        business.set_measurepoint("Boil/b-1", "heat", value, pending_ttl=60)["data"]["commandId"] for value in (80, 81)
+    )
+    assert [each["state"] for each in business.cancel("Boil/b-1", second)["data"]] == [2]
+    with hub.connect("Boil/b-1") as device:
+        command = device.next_command()
+        assert (command.id, command.params) == (first, {"heat": 80})
+        device.answer(command, 405, "stuck")
+        with pytest.raises(TimeoutError, match="no command arrived for Boil/b-1"):
+            device.next_command(timeout=0)
+    stored = business.command(first)["data"]
+    assert (stored["state"], stored["deviceCode"], stored["deviceMessage"]) == (6, 405, "stuck")
+    found = business.commands("Boil/b-1")["data"]
+    assert {each["commandId"]: each["state"] for each in found} == {first: 6, second: 2}
+
+
+def test_a_handler_that_raises_fails_the_test_and_the_command(enos_hub: Callable[..., Hub]) -> None:
+    """The caller is told at once; the exception comes up where the connection ends, unless the test fails already."""
+    hub = enos_hub(registry=REGISTRY, models=[SERVED])
+    business = hub.application()
+
+    def handler(_: ReceivedCommand) -> None:
+        raise ZeroDivisionError("no heat")
+
+    def send() -> None:
+        with hub.connect("Boil/b-1") as device:
+            device.on_command(handler)
+            refused = business.set_measurepoint("Boil/b-1", "heat", 80)
+            assert refused["data"]["deviceMessage"] == "ZeroDivisionError: no heat"
+            assert refused["code"] == 0
+
+    with pytest.raises(AssertionError):
+        send()
+    device = hub.connect("Boil/b-1")
+    device.on_command(handler)
+    assert business.set_measurepoint("Boil/b-1", "heat", 80)["code"] == 11999
+    with pytest.raises(ZeroDivisionError, match="no heat"):
+        device.disconnect()
+
+
+def test_an_application_is_the_one_that_was_declared(enos_hub: Callable[..., Hub]) -> None:
+    """By name, or the first; only where there is none one is made. What a test has pruned is unknown."""
+    applications = [
+        {"name": "signed", "key": "k", "secret": "s", "scopes": ["control"]},
+        {"name": "reader", "api_key": "r", "scopes": ["read"]},
+        {"name": "scada", "api_key": "c", "scopes": ["control"]},
+    ]
+    hub = enos_hub(registry={**REGISTRY, "applications": applications}, models=[SERVED])
+    assert hub.application().set_measurepoint("Boil/b-1", "heat", 80)["code"] == 99403
+    assert hub.application("scada").set_measurepoint("Boil/b-1", "heat", 80)["code"] == 11888
+    with pytest.raises(LookupError, match="no application signed is declared with an api_key; there are reader, scada"):
+        hub.application("signed")
+    hub.apply(REGISTRY, prune=True)
+    with pytest.raises(LookupError, match="there are none"):
+        hub.application("scada")
+    assert hub.application().commands()["code"] == 0
+    assert list(hub.directory.applications) == ["tests"]
+
+
+def test_an_answer_in_a_format_of_its_own_is_bytes() -> None:
+    """What is no JSON object is handed over as it came, and answered with the bytes that are given."""
+    for payload in (b"\x01\x02", b"[1]"):
+        command = read_command("/sys/Boil/b-1/thing/model/down_raw", payload)
+        assert command == ReceivedCommand("/sys/Boil/b-1/thing/model/down_raw", payload, "", "", None)
+        assert answer_to(command, b"\x03") == b"\x03"
+    for topic in ("/sys/Boil/b-1/thing/measurepoint/resume_reply", "/sys/Boil/b-1/thing/measurepoint/resume", "x"):
+        assert read_command(topic, b"{}") is None
 
 
 def test_a_client_that_is_not_answered_says_so(enos_hub: Callable[..., Hub]) -> None:
