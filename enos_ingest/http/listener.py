@@ -30,7 +30,9 @@ _BACKLOG = 128
 """Connections that the system holds until we accept them."""
 
 _HEADER_BYTES = 16_384
-_KEEP_ALIVE_SECONDS = 5
+_KEEP_ALIVE_SECONDS = 75
+"""How long a connection may be idle between two calls. Longer than clients commonly keep one in a pool: who sends a
+command just as the hub closes the connection cannot tell whether it was taken."""
 
 _REQUEST_SECONDS = 10.0
 """How long a client may take to send a whole request; uvicorn has no such bound and would wait for ever."""
@@ -48,6 +50,7 @@ class HttpListener:
         connections: open at the same time; more are closed at once.
         requests: answered at the same time; more get 503, but those that never wait.
         request_seconds: how long a client may take to send a request.
+        keep_alive_seconds: how long a connection may be idle between two requests; whole ones.
         unread_bytes: how much of a body is dropped after the answer before the connection is closed.
     """
 
@@ -60,6 +63,7 @@ class HttpListener:
         connections: int = 4096,
         requests: int = 4000,
         request_seconds: float = _REQUEST_SECONDS,
+        keep_alive_seconds: int = _KEEP_ALIVE_SECONDS,
         unread_bytes: int = _UNREAD_BYTES,
     ) -> None:
         self._bind = bind
@@ -67,7 +71,7 @@ class HttpListener:
         self._socket: socket.socket | None = None
         self._port = 0
         self._task: asyncio.Task[None] | None = None
-        config = _make_config(_Bounded(app, requests))
+        config = _make_config(_Bounded(app, requests), keep_alive_seconds)
         config.connections = connections
         config.request_seconds = request_seconds
         config.unread_bytes = unread_bytes
@@ -158,7 +162,7 @@ class _Config(uvicorn.Config):
     unread_bytes: int
 
 
-def _make_config(app: ASGIApp) -> _Config:
+def _make_config(app: ASGIApp, keep_alive_seconds: int) -> _Config:
     return _Config(
         app,
         http=_Protocol,
@@ -169,7 +173,7 @@ def _make_config(app: ASGIApp) -> _Config:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=keep_alive_seconds,
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
 

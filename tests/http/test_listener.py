@@ -244,6 +244,24 @@ def test_a_client_that_does_not_finish_its_request_is_cut_off(sent: bytes) -> No
     asyncio.run(run())
 
 
+def test_an_idle_connection_is_closed_in_time() -> None:
+    """Between two requests; the next one on it was in time."""
+
+    async def run() -> None:
+        _, listener = await started(keep_alive_seconds=1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        for _ in range(2):
+            writer.write(HELLO)
+            await reader.readuntil(b"hello")
+        began = asyncio.get_running_loop().time()
+        assert await reader.read() == b""
+        assert asyncio.get_running_loop().time() - began > 0.9
+        writer.close()
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
 def test_the_deadline_is_for_sending_a_request_and_not_for_its_answer() -> None:
     """A whole request may be worked on for longer, and its connection may carry the next one."""
 
