@@ -13,10 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from enos_ingest.commands.refusals import CommandRefusal
 from enos_ingest.errors import StartError
-from enos_ingest.http.body import read_body
-from enos_ingest.http.envelope import refused
 from enos_ingest.http.listener import HttpListener
 from enos_ingest.sockets import Bind
 
@@ -40,7 +37,6 @@ class Slow:
             Route("/hello", self.hello),
             Route("/big", self.big),
             Route("/readyz", self.hello),
-            Route("/short", self.short, methods=["POST"]),
         ]
         self.app = Starlette(routes=routes)
 
@@ -57,12 +53,6 @@ class Slow:
 
     async def big(self, _request: Request) -> Response:
         return PlainTextResponse(b"x" * 50_000_000)
-
-    async def short(self, request: Request) -> Response:
-        try:
-            return PlainTextResponse(f"{len(await read_body(request, 1000))} bytes")
-        except CommandRefusal as refusal:
-            return refused(refusal)
 
     async def hello(self, _request: Request) -> Response:
         return PlainTextResponse("hello")
@@ -90,12 +80,6 @@ async def connect_for_ever(port: int) -> None:
     while True:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
-
-
-async def send_for_ever(writer: asyncio.StreamWriter) -> None:
-    while True:
-        writer.write(b"x" * 100_000)
-        await writer.drain()
 
 
 def test_it_answers_as_soon_as_start_returns_and_not_after_stop() -> None:
@@ -345,70 +329,6 @@ def test_calls_beyond_the_limit_are_told_to_come_again() -> None:
             assert (await each).endswith(b"late")
         writer.write(HELLO)
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
-        writer.close()
-        await listener.stop(5)
-
-    asyncio.run(run())
-
-
-def too_long(length: int, *, more: bytes = b"") -> bytes:
-    return b"POST /short HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%b\r\n" % (length, more)
-
-
-@pytest.mark.parametrize("announced", [True, False], ids=["announced", "in chunks"])
-def test_a_body_may_be_as_long_as_the_limit(announced: bool) -> None:
-    """And not a byte longer: 413, and the connection carries the next request."""
-
-    async def run() -> None:
-        _, listener = await started()
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-        for length, status in ((0, 200), (1000, 200), (1001, 413), (100_000, 413), (10, 200)):
-            if announced:
-                writer.write(too_long(length) + b"x" * length)
-            else:
-                chunks = b"1\r\nx\r\n" * length + b"0\r\n\r\n"
-                writer.write(b"POST /short HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
-            answer = await reader.readuntil(b"%d bytes" % length if status == 200 else b"}")
-            assert answer.startswith(b"HTTP/1.1 %d " % status)
-            assert status == 200 or b'"code":99413,"msg":"the body is longer than 1000 bytes"' in answer
-        writer.close()
-        await listener.stop(5)
-
-    asyncio.run(run())
-
-
-def test_a_client_that_asks_before_it_sends_is_spared_the_body() -> None:
-    """It hears 413 in place of 100, as curl waits for with anything long."""
-
-    async def run() -> None:
-        _, listener = await started()
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-        writer.write(too_long(10**12, more=b"Expect: 100-continue\r\n"))
-        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 413 ")
-        writer.close()
-        await listener.stop(5)
-
-    asyncio.run(run())
-
-
-def test_what_is_sent_after_the_answer_is_dropped_and_bounded() -> None:
-    """The client can read its 413 as long as it does not send far more; then it is cut off."""
-
-    async def run() -> None:
-        _, listener = await started(unread_bytes=200_000, request_seconds=60)
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-        writer.write(too_long(10**9))
-        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 413 ")
-        writer.write(b"x" * 100_000)
-        await writer.drain()
-        with pytest.raises(ConnectionError):
-            await send_for_ever(writer)
-        writer.close()
-        # What came before does not count against the next request of a connection.
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-        for _ in range(3):
-            writer.write(too_long(150_000) + b"x" * 150_000)
-            await reader.readuntil(b"}")
         writer.close()
         await listener.stop(5)
 
