@@ -160,8 +160,9 @@ class Dispatcher:
         """
         self._admit()
         queue = self._queues.get(device)
-        waiting = queue.cached_waiting() if queue is not None else []
-        entries = [self._entries[each] for each in waiting if command in (None, each)]
+        cached = queue.all_cached() if queue is not None else []
+        entries = [self._entries[each] for each in cached if command in (None, each)]
+        entries = [entry for entry in entries if not entry.is_sent]
         last: asyncio.Future[None] = self._loop.create_future()
         for entry in entries:
             self._finish(entry, State.CANCELED, last if entry is entries[-1] else None)

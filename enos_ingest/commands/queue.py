@@ -36,9 +36,10 @@ class DeviceQueue:
         """How many cached commands are unfinished: those that wait, and the one that is out."""
         return self._cached
 
-    def cached_waiting(self) -> list[str]:
-        """The cached commands that have not been taken."""
-        return [each.id for each in self._waiting if each.is_cached]
+    def all_cached(self) -> list[str]:
+        """The unfinished cached commands, in the order of their ids."""
+        waiting = [each.id for each in self._waiting if each.is_cached]
+        return waiting if self._out is None else sorted([self._out, *waiting])
 
     def must_wait(self, command: str) -> bool:
         """Whether an older cached command is unfinished."""

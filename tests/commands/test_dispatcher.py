@@ -303,6 +303,18 @@ def test_what_has_not_left_can_be_canceled(make_stage: MakeStage) -> None:
     assert stage.dispatcher.cached == 1
 
 
+def test_what_is_about_to_leave_can_be_canceled(make_stage: MakeStage) -> None:
+    """As long as it is not out; then it stays in."""
+    stage = make_stage()
+    stage.connect(GATEWAY)
+    cache(stage, 1)
+    stage.write(1)
+    task = stage.spawn(stage.dispatcher.cancel(GATEWAY))
+    stage.write_all()
+    assert [each.state for each in task.result()] == states(stage) == [State.CANCELED]
+    assert stage.sent == []
+
+
 # Limits.
 
 

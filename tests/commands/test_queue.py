@@ -77,7 +77,7 @@ class QueueMachine(RuleBasedStateMachine):
             expected = first if is_free else None
         assert self.queue.next() == expected
         assert self.queue.cached == sum(kind == CACHED for kind in self.kinds.values())
-        assert self.queue.cached_waiting() == [each for each in waiting if self.kinds[each] == CACHED]
+        assert self.queue.all_cached() == sorted(each for each, kind in self.kinds.items() if kind == CACHED)
         assert bool(self.queue) == bool(waiting or self._cached_out())
 
     def _cached_out(self) -> set[str]:
