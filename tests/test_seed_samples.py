@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +14,19 @@ from typing import Any, NamedTuple
 import pytest
 
 from enos_ingest.outcome import Point
+from enos_ingest.testing.commands import ReceivedCommand
 from enos_ingest.testing.hub import Hub
 from tests.models.documents import point, thing_model
 
 SAMPLES = Path(__file__).parent / "samples"
 
 PRODUCT, SUBS_PRODUCT = "EbxGvUrE", "Sb7PkXyZ"
+
+CALL = (
+    "/connect-service/v2.1/commands?measurepointId=measurepoint1&action=setMeasurepoint&deviceKey=zBAofs6D4s"
+    "&pendingTtl=1000&productKey=6Bt59ySj&orgId=o15535059999891&timeout=30"
+)
+"""What both documents about Set Measurepoint print, behind `https://{apigw-address}`."""
 
 REGISTRY: dict[str, Any] = {
     "products": [
@@ -184,3 +194,61 @@ def test_mosquitto_pub_sends_the_file(enos_hub: Callable[..., Hub], sample: Samp
         reply = json.loads(watcher.next_message(reply_topic))
     assert reply == sample.reply
     assert stored(hub) == expected(sample, "a value with its quality")
+
+
+def answered_as_printed(body: bytes) -> str:
+    """The commandId in an answer that differs from the printed one in the two ids alone, which are of the same kind."""
+    printed = (SAMPLES / "set-measurepoint_reply.json").read_text()
+    reply, expected = json.loads(body), json.loads(printed)
+    assert list(reply) == list(expected)
+    command = reply["data"]["commandId"]
+    # 18 digits, and not 19: the C SDK has room for no more.
+    assert re.fullmatch(r"[1-9][0-9]{17}", command)
+    assert re.fullmatch(r"[0-9a-f]{32}", reply["requestId"])
+    assert {**reply, "requestId": expected["requestId"], "data": expected["data"]} == expected
+    return str(command)
+
+
+def start_for_commands(enos_hub: Callable[..., Hub]) -> Hub:
+    """A hub with the organisation, device and point of the printed call."""
+    registry = {
+        "products": [{"key": "6Bt59ySj", "secret": "product secret", "model": "documents"}],
+        "devices": [{"product": "6Bt59ySj", "key": "zBAofs6D4s", "secret": "secret"}],
+        "applications": [{"name": "scada", "api_key": "key of scada", "scopes": ["control", "read"]}],
+    }
+    models = [thing_model("documents", measurepoint1=point("FLOAT"))]
+    return enos_hub(registry=registry, models=models, settings={"registry.org_id": "o15535059999891"})
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_printed_call_gets_the_printed_answer(enos_hub: Callable[..., Hub], cached: bool) -> None:
+    """A command that is cached for a device that is offline, as printed, and the same as an instant one."""
+    hub = start_for_commands(enos_hub)
+    path = CALL if cached else CALL.replace("&pendingTtl=1000", "")
+    with contextlib.ExitStack() as connected:
+        received: list[ReceivedCommand] = []
+        if not cached:
+            connected.enter_context(hub.connect("6Bt59ySj/zBAofs6D4s")).on_command(received.append)
+        request = urllib.request.Request(  # noqa: S310 - http and nothing else
+            hub.http_url + path,
+            (SAMPLES / "set-measurepoint.json").read_bytes(),
+            {"Authorization": "Bearer key of scada"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - likewise
+            assert response.status == 200
+            command = answered_as_printed(response.read())
+        if cached:
+            device = connected.enter_context(hub.connect("6Bt59ySj/zBAofs6D4s"))
+            received.append(device.next_command())
+    assert [(each.id, each.topic, each.params) for each in received] == [
+        (command, "/sys/6Bt59ySj/zBAofs6D4s/thing/service/measurepoint/set", {"measurepoint1": 1.0})
+    ]
+
+
+@pytest.mark.needs("curl")
+def test_curl_sends_the_printed_call(enos_hub: Callable[..., Hub]) -> None:
+    """As a person would: the URL and the body as they are printed."""
+    hub = start_for_commands(enos_hub)
+    body = (SAMPLES / "set-measurepoint.json").read_text()
+    command = ["curl", "-sS", "-H", "Authorization: Bearer key of scada", "-d", body, hub.http_url + CALL]
+    answered_as_printed(subprocess.run(command, check=True, timeout=30, stdout=subprocess.PIPE).stdout)

@@ -214,12 +214,18 @@ def test_get_search_and_cancel_know_whose_commands_they_are_asked_for() -> None:
 
 
 def test_a_database_that_cannot_be_read_is_no_fault_of_the_caller(caplog: pytest.LogCaptureFixture) -> None:
-    """The reason is in the log, where paths of files belong."""
+    """The reason is in the log, where paths of files belong, and a flood of calls makes few lines."""
     reader = FakeReader()
     reader.error = StorageError("/srv/x.db: disk I/O error")
-    call = make_commands(reader=reader).get("org", ID)
-    assert refusal_of(call) == (RestCode.INTERNAL, "the database cannot be read now", None)
-    assert "disk I/O error" in caplog.text
+    commands = make_commands(reader=reader)
+
+    async def ask() -> list[object]:
+        return await asyncio.gather(*(commands.get("org", ID) for _ in range(500)), return_exceptions=True)
+
+    refusals = asyncio.run(ask())
+    assert {str(refusal) for refusal in refusals} == {"the database cannot be read now"}
+    assert all(isinstance(each, CommandRefusal) and each.code is RestCode.INTERNAL for each in refusals)
+    assert 1 <= caplog.text.count("disk I/O error") < 500
 
 
 def test_the_asset_id_of_a_device_that_is_gone_is_empty() -> None:

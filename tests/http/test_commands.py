@@ -17,6 +17,7 @@ import orjson
 import pytest
 
 from enos_ingest.codecs.sample import codec
+from enos_ingest.commands.commands import Commands
 from enos_ingest.http.callers import sign_call
 from enos_ingest.logs import LogEvent
 from enos_ingest.testing.client import TestClient
@@ -440,6 +441,26 @@ def test_every_call_that_acts_is_written_down(site: Site, device: TestClient, ca
 
 def _request(envelope: dict[str, Any]) -> dict[str, Any]:
     return {"request": envelope["requestId"]}
+
+
+def test_a_fault_of_ours_is_99500_with_a_log_line_and_the_hub_goes_on(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The traceback is in the log, beside the id that the caller was given."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a part is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Commands, "search", broken)
+        response = site.call("search", {})
+    body = response.json()
+    expected = (500, 99500, "the hub made a mistake; its log says more")
+    assert (response.status_code, body["code"], body["msg"]) == expected
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert (record.levelname, "a part is broken" in caplog.text) == ("ERROR", True)
+    assert body["requestId"] in record.getMessage()
+    assert data(site.call("search", KEYS)) is not None
 
 
 def test_calls_are_counted_by_action_and_code(site: Site) -> None:
