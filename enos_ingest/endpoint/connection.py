@@ -24,6 +24,13 @@ _LONG = frozenset({Subscribe, Unsubscribe})
 _FLUSH_SECONDS = 5.0
 """How long an ended connection may take to read what was sent to it; after that its socket goes."""
 
+_LINGER_SECONDS = 2.0
+"""How long the client of an ended connection may take to close it, too. Were the socket closed while it still sends,
+TCP would reset the connection, and the client could lose what it was sent last, such as why it is refused."""
+
+_LINGER_BYTES = 4_194_304
+"""What it may send meanwhile, unread: the buffers of two systems."""
+
 
 class PacketHandler(Protocol):
     """Who takes the packets of a connection after CONNECT."""
@@ -82,7 +89,7 @@ class ConnectionHost(Protocol):
         ...
 
     def departed(self, connection: Connection) -> None:
-        """The socket is gone; called once for each that `arrived`."""
+        """The socket is gone; called once for each."""
         ...
 
 
@@ -97,8 +104,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_counted", "_decoder", "_gone", "_handler", "_heard", "_holds", "_host",
-        "_limits", "_loop", "_out", "_paused", "_silence", "_slow", "_timer", "_transport", "inside", "is_tls", "peer",
+        "_closing", "_decoder", "_discarded", "_gone", "_handler", "_has_sent", "_heard", "_holds", "_host", "_limits",
+        "_loop", "_out", "_paused", "_silence", "_slow", "_streams", "_timer", "_transport", "inside", "is_tls", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -125,9 +132,11 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._holds = False
         self._slow = False
+        self._has_sent = False
         self._closing = ""
-        self._counted = False
+        self._discarded = 0
         self._gone = False
+        self._streams: tuple[_Streams, asyncio.StreamWriter] | None = None
         self._silence = 0.0
         self._heard = 0.0
 
@@ -140,13 +149,15 @@ class Connection(asyncio.Protocol):
             self.peer = str(peer[0]), int(peer[1])
         # From there on it is looked at how much a client leaves unread, see `_look_at_unread`.
         self._transport.set_write_buffer_limits(high=min(SLOW_BYTES, self._limits.outgoing_bytes))
-        self._counted = self._host.arrived(self)
-        if self._counted:
+        if self._host.arrived(self):
             # With TLS its handshake is within that time, too.
             self._timer = self._loop.call_later(self._limits.connect_seconds, self._connect_late)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
+            self._discarded += len(data)
+            if self._discarded > _LINGER_BYTES:
+                self._transport.abort()
             return
         self._decoder.feed(data)
         if not self._paused and self._ready():
@@ -164,14 +175,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._gone:
             return
-        if isinstance(error, ssl.SSLError) and self._handler is None:
+        if isinstance(error, ssl.SSLError) and self._handler is None and not self._closing:
             self._host.no_handshake(self, str(error))
         self._end("network", "" if error is None else str(error))
         self._gone = True
         self._host.outgoing.forget(self)
         self._handler = None  # each holds the other: so the memory comes back at once
-        if self._counted:
-            self._host.departed(self)
+        self._host.departed(self)
 
     # What the listener and the handler call.
 
@@ -195,7 +205,7 @@ class Connection(asyncio.Protocol):
         self._host.outgoing.forget(self)
         self._let_go()
         reader = asyncio.StreamReader(loop=self._loop)
-        streams = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        streams = _Streams(reader, loop=self._loop)
         self._transport.set_write_buffer_limits()
         self._transport.set_protocol(streams)
         streams.connection_made(self._transport)
@@ -204,18 +214,21 @@ class Connection(asyncio.Protocol):
             reader.feed_data(rest)
         if self._paused:
             self._transport.resume_reading()
-        return reader, asyncio.StreamWriter(self._transport, streams, reader, self._loop)
+        writer = asyncio.StreamWriter(self._transport, streams, reader, self._loop)
+        self._streams = streams, writer  # also so that the writer, when it is forgotten, does not close the socket
+        return reader, writer
 
-    async def finish(self, writer: asyncio.StreamWriter) -> None:
-        """Close the streams once what was sent has left; a client that does not read it is cut off soon."""
-        writer.close()
-        try:
-            with contextlib.suppress(OSError):  # a TimeoutError is one
-                async with asyncio.timeout(_FLUSH_SECONDS):
-                    await writer.wait_closed()
-        finally:
-            self._transport.abort()
+    def finish(self) -> None:
+        """Take the socket back from the streams and close it once what was sent has left."""
+        assert self._streams is not None
+        streams, _ = self._streams
+        if streams.is_lost:
             self._host.departed(self)
+            return
+        self._gone = False
+        self._transport.set_protocol(self)
+        self._closing = "finished"
+        self._leave(linger=not streams.has_ended)
 
     @property
     def address(self) -> str:
@@ -235,6 +248,7 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Send bytes; all of one turn of the event loop leave together."""
         if not self._out:
+            self._has_sent = True
             self._loop.call_soon(self._flush)
         self._out.append(data)
 
@@ -255,14 +269,18 @@ class Connection(asyncio.Protocol):
         if not self._paused and not self.is_closing:
             self._transport.resume_reading()
 
-    def close(self, reason: str, detail: str = "") -> None:
-        """End the connection once what was sent has left; a client that does not read it is cut off soon."""
+    def close(self, reason: str, detail: str = "", *, linger: bool = True) -> None:
+        """End the connection once what was sent has left; a client that does not read it is cut off soon.
+
+        Args:
+            linger: whether the client may take a moment to close it, too, so that it loses nothing of that.
+        """
         if self.is_closing:
             return
         self._flush()
         self._end(reason, detail)
-        self._transport.close()
-        self._timer = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
+        # After DISCONNECT nothing comes that a reset could answer.
+        self._leave(linger=linger and self._has_sent and reason != "client")
 
     def abort(self, reason: str, detail: str = "") -> None:
         """End the connection now."""
@@ -285,6 +303,24 @@ class Connection(asyncio.Protocol):
     def reads_too_slowly(self, detail: str) -> None:
         """End the connection for what it leaves unread."""
         self.abort("slow", detail)
+
+    def _leave(self, *, linger: bool) -> None:
+        """Close the socket behind what was sent, at once or once the client closes it, too."""
+        if linger and not self._transport.is_closing():
+            with contextlib.suppress(OSError):  # the client has gone, which shows next
+                self._transport.write_eof()
+            self._transport.resume_reading()
+            self._timer = self._loop.call_later(_LINGER_SECONDS, self._linger_no_more)
+        else:
+            self._transport.close()
+            self._timer = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
+
+    def _linger_no_more(self) -> None:
+        """Close the socket of a client that does not, though it has had time to read what it was sent."""
+        if self.unread:
+            self._timer = self._loop.call_later(_FLUSH_SECONDS - _LINGER_SECONDS, self._transport.abort)
+        else:
+            self._transport.abort()
 
     def _end(self, reason: str, detail: str) -> None:
         self._stop_timer()
@@ -382,3 +418,20 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _Streams(asyncio.StreamReaderProtocol):
+    """Streams that remember how far the end of their connection has come."""
+
+    is_lost = False
+    """Whether the socket is gone."""
+    has_ended = False
+    """Whether the client has said that it sends no more."""
+
+    def eof_received(self) -> bool | None:
+        self.has_ended = True
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        super().connection_lost(exc)

@@ -38,6 +38,9 @@ _BACKLOG = 1024
 _INSIDE = 8
 """Connections to the hub's own way in, which any program of the machine can find: one of them is the subscriber's."""
 
+_TURNED_AWAY = 100
+"""How many connections that there is no room for may take a moment to read that; more find out by themselves."""
+
 _END_SECONDS = 6.0
 """How long connections may take to end at a stop: somewhat longer than they take to be cut off."""
 
@@ -69,6 +72,8 @@ class MqttListener:
         self._servers: list[asyncio.Server] = []
         self._inside: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
+        self._turned_away: set[Connection] = set()
+        """Those that there was no room for, until they have read why."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -125,7 +130,10 @@ class MqttListener:
             reason = self._admission.admit(connection.address, self._loop.time())
             if reason is not None:
                 words = f"too many connections ({reason})"
-                self._refuse(connection, ConnackCode.SERVER_UNAVAILABLE, reason, words)
+                linger = len(self._turned_away) < _TURNED_AWAY
+                if linger:
+                    self._turned_away.add(connection)
+                self._refuse(connection, ConnackCode.SERVER_UNAVAILABLE, reason, words, linger=linger)
                 return False
         self._connections.add(connection)
         self._empty.clear()
@@ -168,7 +176,10 @@ class MqttListener:
 
     def departed(self, connection: Connection) -> None:
         """Forget a connection whose socket is gone."""
-        self._connections.discard(connection)
+        if connection not in self._connections:
+            self._turned_away.discard(connection)
+            return
+        self._connections.remove(connection)
         if not self._connections:
             self._empty.set()
         if not connection.inside:
@@ -197,6 +208,8 @@ class MqttListener:
         self.relays.close()
         for connection in list(self._connections):
             connection.close("stopped")
+        for connection in list(self._turned_away):
+            connection.abort("stopped")
         # What was written leaves before the event loop ends; a client that does not read it is cut off by then.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
@@ -252,7 +265,7 @@ class MqttListener:
         except Exception:  # whatever it is, amqtt's faults included, it ends this connection and no other
             log.exception("a connection failed")
         finally:
-            await connection.finish(writer)
+            connection.finish()
 
     def _check_store(self) -> None:
         if self._intake.store_fails:
@@ -260,7 +273,9 @@ class MqttListener:
         if self.sessions.draining:
             raise Refused(ConnackCode.SERVER_UNAVAILABLE, "the hub is draining")
 
-    def _refuse(self, connection: Connection, code: ConnackCode | None, kind: str, reason: str) -> None:
+    def _refuse(
+        self, connection: Connection, code: ConnackCode | None, kind: str, reason: str, *, linger: bool = True
+    ) -> None:
         self._counters.refused(kind)
         unsaid = self._lines.next()
         if unsaid is not None:
@@ -269,4 +284,4 @@ class MqttListener:
             log.warning("connection refused", peer=connection.address, connack=connack, reason=reason, **more)
         if code is not None:
             connection.send(encode_connack(code))
-        connection.close("refused")
+        connection.close("refused", linger=linger)

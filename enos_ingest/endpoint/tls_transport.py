@@ -27,12 +27,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     own TLS would tell only after it; their `start_tls` loses what a client sends at once (uvloop), or holds 256 KiB
     for each connection, where this takes 20 (asyncio).
 
+    After `write_eof` what comes is handed on as it comes, still encrypted: who has said goodbye only counts it.
+
     What is written before the handshake is dropped, nobody could read it. The client's end of data is the connection's
     end, whatever `eof_received` returns. A failure of TLS ends it too: `connection_lost` gets the `ssl.SSLError`.
     """
 
     __slots__ = (
-        "_cut", "_ended", "_failure", "_incoming", "_outgoing", "_protocol", "_secured", "_socket", "_tls",
+        "_cut", "_ended", "_failure", "_has_left", "_incoming", "_outgoing", "_protocol", "_secured", "_socket", "_tls",
     )  # fmt: skip
 
     def __init__(self, context: ssl.SSLContext, protocol: asyncio.BaseProtocol) -> None:
@@ -42,6 +44,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._secured = False
         self._ended = False
+        self._has_left = False
         self._failure: ssl.SSLError | None = None
         self._cut: asyncio.TimerHandle | None = None
         self._socket: asyncio.Transport
@@ -53,6 +56,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._protocol.connection_made(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._has_left:
+            self._protocol.data_received(data)
+            return
         self._incoming.write(data)
         if self._secured or self._shake_hands():
             self._read()
@@ -79,7 +85,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes, as one or more records."""
-        if self._ended or not self._secured or not data:
+        if self._ended or self._has_left or not self._secured or not data:
             return
         self._tls.write(data)  # all of it: memory is never full
         self._flush()
@@ -89,7 +95,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        if self._secured:
+        if self._secured and not self._has_left:
             self._say_goodbye()
         self._socket.close()
 
@@ -146,8 +152,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._socket.get_write_buffer_size()
 
     def can_write_eof(self) -> bool:
-        """Never: TLS has no half of a connection."""
-        return False
+        """Always."""
+        return True
+
+    def write_eof(self) -> None:
+        """Say goodbye, behind what was written."""
+        if self._ended or self._has_left:
+            return
+        self._has_left = True
+        if self._secured:
+            self._say_goodbye()
+        self._socket.write_eof()
 
     def _shake_hands(self) -> bool:
         """Take the handshake as far as the client's bytes reach; whether it is made."""

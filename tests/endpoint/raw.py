@@ -148,6 +148,15 @@ class RawClient:
         """The next packet, which must be a PUBLISH."""
         return self.expect(PacketType.PUBLISH).publish
 
+    def ends_in_peace(self) -> bool:
+        """Whether the hub closes the connection without a reset, once all that it sent has been received."""
+        try:
+            while self.socket.recv(65_536):
+                pass
+        except ConnectionResetError:
+            return False
+        return True
+
     def finish(self) -> None:
         """Say that nothing more will be sent, and go on reading."""
         self.socket.shutdown(socket.SHUT_WR)

@@ -343,6 +343,30 @@ def test_closing_lets_out_what_was_written(site: Site) -> None:
         site.call(site.recorders[0].transport.write, b"too late")
 
 
+def test_who_has_said_goodbye_sends_no_more_and_is_told_what_comes(site: Site) -> None:
+    """The client reads all that was written before, and the end, however much it still sends."""
+
+    def leave(recorder: Recorder, _: bytes) -> None:
+        if recorder.transport.can_write_eof():
+            recorder.transport.write(b"goodbye")
+            recorder.transport.write_eof()
+            recorder.transport.write_eof()
+            recorder.transport.write(b"too late")
+
+    site.reply = leave
+    with site.connect() as client:
+        client.sendall(b"hello")
+        eventually(site, lambda: bool(site.recorders) and site.recorders[0].received == b"hello")
+        (recorder,) = site.recorders
+        for _ in range(10):
+            client.sendall(b"and more")
+        assert receive(client, 7) == b"goodbye"
+        assert client.recv(1) == b""
+        eventually(site, lambda: len(recorder.received) > 5 + 10 * len(b"and more"))
+    eventually(site, recorder.lost.is_set)
+    assert b"more" not in recorder.received
+
+
 def test_aborting_does_not_wait(site: Site) -> None:
     """The socket goes with what was written."""
     with site.connect() as client:
@@ -420,7 +444,7 @@ def test_a_protocol_may_hand_the_connection_to_streams(site: Site) -> None:
     with site.connect() as client:
         client.sendall(b"hello")
         eventually(site, lambda: bool(streams))
-        assert not streams[0][1].can_write_eof()
+        assert streams[0][1].can_write_eof()
         client.sendall(b"world")
         serving = asyncio.run_coroutine_threadsafe(serve(), site.loop)
         assert receive(client, 7) == b"goodbye"
