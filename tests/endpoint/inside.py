@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from enos_ingest.protocol.identity import DeviceId
 
 if TYPE_CHECKING:
     from enos_ingest.broker import EmbeddedBroker
+    from enos_ingest.commands.dispatcher import Dispatcher
     from enos_ingest.devices.presence import Presence
     from enos_ingest.endpoint.listener import MqttListener
     from enos_ingest.endpoint.relay import Relay
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
     from enos_ingest.subscriber import Subscriber
     from enos_ingest.testing.hub import Hub
 
+T = TypeVar("T")
+
 __all__ = [
     "accepted",
+    "begin_inside",
     "broker",
     "connections",
+    "dispatcher",
     "intake",
     "listener",
     "online",
@@ -56,6 +62,11 @@ def subscriber(hub: Hub) -> Subscriber:
 def intake(hub: Hub) -> Intake:
     """What joins pipeline and store."""
     return _service(hub)._intake  # noqa: SLF001
+
+
+def dispatcher(hub: Hub) -> Dispatcher:
+    """What sends commands."""
+    return _service(hub)._dispatcher  # noqa: SLF001
 
 
 def presence(hub: Hub) -> Presence:
@@ -110,6 +121,11 @@ def run_inside(hub: Hub, call: Callable[[], object]) -> None:
         call()
 
     asyncio.run_coroutine_threadsafe(run(), hub._loop).result()  # noqa: SLF001
+
+
+def begin_inside(hub: Hub, work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Begin something in the hub's own thread; the future has what it returns."""
+    return asyncio.run_coroutine_threadsafe(work, hub._loop)  # noqa: SLF001
 
 
 def _service(hub: Hub) -> Service:
