@@ -151,6 +151,27 @@ def test_what_is_no_request_is_acknowledged_in_its_turn(tmp_path: Path) -> None:
     run(main())
 
 
+def test_what_may_be_an_answer_is_shown_before_it_is_acknowledged(tmp_path: Path) -> None:
+    """What is handed to the writer for it is committed by then; requests are not shown."""
+
+    async def main() -> None:
+        seen: list[str] = []
+        async with open_writer(tmp_path / "store.db") as writer:
+            taking = intake(writer, Observed())
+
+            def answered(message: Message) -> None:
+                seen.append(message.topic)
+                writer.commit(Record([]), lambda _: seen.append("committed"))
+
+            taking.answered = answered
+            for message in (report(1), Message(f"{TOPIC}_reply", b"{}", 1), LOGOUT):
+                taking.submit(message, lambda outcome: seen.append("answer" if outcome else "nothing"))
+            await idle(taking)
+        assert seen == [f"{TOPIC}_reply", "answer", "committed", "answer", "answer"]
+
+    run(main())
+
+
 @pytest.mark.parametrize("limits", [{"in_flight": 2}, {"in_flight_bytes": 2 * len(report(0).payload)}], ids=str)
 def test_who_waits_for_room_is_called_in_turn(tmp_path: Path, limits: dict[str, int]) -> None:
     """Once there is some; who finds none may ask again."""

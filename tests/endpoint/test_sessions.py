@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sqlite3
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from enos_ingest.endpoint.packets import encode_publish
+from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.protocol.credentials import Credentials, make_credentials, sign
 from enos_ingest.protocol.identity import Channel, DeviceId
 from enos_ingest.testing.hub import Hub, run_hub
@@ -225,3 +226,22 @@ def test_a_client_that_floods_is_closed_quietly(hub: Hub, caplog: pytest.LogCapt
     eventually(lambda: inside.online(hub) == 0)
     faults = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert faults == []
+
+
+def test_a_packet_id_that_is_released_early_acknowledges_nothing_that_follows(hub: Hub) -> None:
+    """PUBREL before PUBREC frees the id; the PUBREC of what comes under it next is its own. [MQTT-4.3.3-2]"""
+    topic = resume_topic("alone")
+    with connected(hub, device("alone")) as client:
+        client.unsubscribe(f"{topic}_reply")
+        other = sqlite3.connect(hub.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        client.send(encode_publish(topic, resume(1, time=1), qos=2, packet_id=9))
+        client.acknowledge(PacketType.PUBREL, 9)
+        client.expect(PacketType.PUBCOMP)
+        client.send(encode_publish(topic, resume(2, time=2), qos=2, packet_id=9))
+        client.ping()
+        other.execute("ROLLBACK")
+        other.close()
+        client.expect(PacketType.PUBREC)
+        assert times(hub) == [1, 2]
+        client.ping()

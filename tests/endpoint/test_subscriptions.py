@@ -42,6 +42,17 @@ def test_what_was_unsubscribed_is_silent() -> None:
     assert held.qos(TOPIC) == 1
 
 
+def test_what_a_held_filter_covers() -> None:
+    """Not what goes without any, and not what was ended."""
+    held = Subscriptions(10)
+    assert not held.covers(TOPIC)
+    held.add(TOPIC, 0)
+    held.add("/sys/+/+/thing/y", 1)
+    assert [held.covers(each) for each in (TOPIC, "/sys/P/d/thing/y", "/sys/P/d/thing/z")] == [True, True, False]
+    held.remove("/sys/+/+/thing/y")
+    assert not held.covers("/sys/P/d/thing/y")
+
+
 def test_filters_are_bounded() -> None:
     """Those that are held, those that are ended, and the topics that were asked for."""
     held = Subscriptions(2)
