@@ -95,6 +95,10 @@ class Plant:
         device, heard = self._last[command]
         device.answer(heard)
 
+    def acknowledged(self, name: str) -> int:
+        """How many answers of a device have had their PUBACK."""
+        return self._devices[self.names.index(name)].acknowledged
+
     async def leave(self) -> None:
         """End all connections, those that the hub has not ended."""
         for device in self._devices:
