@@ -20,22 +20,18 @@ import secrets
 import sys
 import tempfile
 import time
-from array import array
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.accounts import Account, make_registry, read_registry
-from benchmarks.caller import Caller, CallerError
-from benchmarks.command_device import CommandDevice, Heard
+from benchmarks.calls import Calls
 from benchmarks.device import DeviceError
 from benchmarks.figures import percentile
 from benchmarks.flags import number
 from benchmarks.fleet import Fleet, FleetError
 from benchmarks.hub import Hub, HubError
 from benchmarks.machine import describe, machine, versions
-from benchmarks.packets import device_connect
 from benchmarks.reports import Reports
 from benchmarks.servers import HUB
 from enos_ingest.cli.serve import loop_factory
@@ -44,11 +40,7 @@ __all__ = ["RoundTrips", "main"]
 
 _WANTED_P50 = 10.0
 _POINTS = 3
-_MEASUREPOINT = "temp"
-_TICK_SECONDS = 0.001
 _FAULTS = 10
-_IDLE_SECONDS = 2.0
-"""How long an idle connection is used again; the hub keeps it for longer."""
 
 
 @dataclass
@@ -80,95 +72,11 @@ class RoundTrips:
             self.faults.append(sentence)
 
 
-class _Calls:
-    """Calls at a rate of their own, to devices in turn."""
-
-    def __init__(self, address: str, key: str, accounts: Sequence[Account], found: RoundTrips) -> None:
-        self.latencies = array("d")
-        self.late = 0.0
-        self.since = float("inf")
-        """Calls that were due before are not measured."""
-        self._address = address
-        self._key = key
-        self._found = found
-        self._devices = [
-            CommandDevice(str(device), device_connect(device, secret), self._hear) for device, secret in accounts
-        ]
-        self._free: list[tuple[Caller, float]] = []
-        self._callers: set[Caller] = set()
-        self._heard: Counter[tuple[str, str, float]] = Counter()
-
-    async def join(self, hub: Hub) -> None:
-        """Connect the devices."""
-        await asyncio.gather(*(device.join(hub.host, hub.port) for device in self._devices))
-
-    async def run(self, rate: float, warmup: float, seconds: float) -> None:
-        """Call at this rate; returns once all is answered."""
-        start = time.perf_counter() + _TICK_SECONDS
-        self.since = start + warmup
-        made, count = 0, round((warmup + seconds) * rate)
-        async with asyncio.TaskGroup() as calls:
-            while made < count:
-                due = min(count, int((time.perf_counter() - start) * rate) + 1)
-                for turn in range(made, due):
-                    calls.create_task(self._call(turn, start + turn / rate), name=f"call {turn}")
-                made = max(made, due)
-                await asyncio.sleep(_TICK_SECONDS)
-        for command, device, value in self._heard:
-            self._found.fault(f"{device} got the command {command} with the value {value}, which nobody asked for")
-
-    def close(self) -> None:
-        """End all connections."""
-        for device in self._devices:
-            device.close()
-        for caller in self._callers:
-            caller.close()
-
-    def _hear(self, device: CommandDevice, heard: Heard) -> None:
-        self._heard[heard.id, device.name, heard.params.get(_MEASUREPOINT)] += 1
-        device.answer(heard)
-
-    async def _call(self, turn: int, due: float) -> None:
-        if due >= self.since:
-            self.late = max(self.late, time.perf_counter() - due)
-        caller = self._take()
-        device = self._devices[turn % len(self._devices)].name
-        try:
-            envelope = await caller.set_measurepoint(device, _MEASUREPOINT, turn)
-        except CallerError as error:
-            self._found.fault(str(error))
-            return
-        now = time.perf_counter()
-        self._free.append((caller, now))
-        if envelope["code"] != 0:
-            self._found.fault(f"call {turn}: {envelope['code']} {envelope['msg']}")
-            return
-        copies = self._heard.pop((envelope["data"]["commandId"], device, turn), 0)
-        if copies != 1:
-            self._found.fault(f"call {turn}: {device} got {copies} copies of its command")
-        if due >= self.since:
-            self.latencies.append(now - due)
-
-    def _take(self) -> Caller:
-        """The connection that was used last, where it is not so old that the hub may be closing it; else a new one."""
-        if self._free:
-            caller, used = self._free.pop()
-            if time.perf_counter() - used < _IDLE_SECONDS:
-                return caller
-            for idle, _ in (*self._free, (caller, used)):
-                idle.close()
-                self._callers.discard(idle)
-            self._free.clear()
-        caller = Caller(self._address, self._key)
-        self._callers.add(caller)
-        return caller
-
-
 async def _measure(options: argparse.Namespace, hub: Hub, key: str, accounts: Sequence[Account]) -> RoundTrips:
     found = RoundTrips()
     assert hub.http is not None
     reporting, targets = accounts[: options.devices], accounts[options.devices :]
-    calls = _Calls(hub.http, key, targets, found)
+    calls = Calls(hub.http, key, targets, found.fault)
     await calls.join(hub)
     fleet = Fleet(Reports(_POINTS, 0), cpu=hub.cpu_seconds)
     if options.uplinks:
