@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from typing import Protocol, cast
+from typing import cast
 
 from enos_ingest.endpoint.decoder import Decoder
-from enos_ingest.endpoint.incoming import SHORT_BYTES, Incoming
-from enos_ingest.endpoint.outgoing import SLOW_BYTES, Outgoing
-from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet, Subscribe, Unsubscribe
+from enos_ingest.endpoint.incoming import PATIENCE_SECONDS, SHORT_BYTES, SLOWEST_BYTES
+from enos_ingest.endpoint.outgoing import SLOW_BYTES
+from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Subscribe, Unsubscribe
+from enos_ingest.endpoint.roles import ConnectionHost, PacketHandler
 from enos_ingest.settings import LimitsSettings
 
-__all__ = ["Connection", "ConnectionHost", "PacketHandler"]
+__all__ = ["Connection"]
 
 _TURN = 64
 """How many packets of one client are read before the others get their turn."""
@@ -32,67 +33,6 @@ _LINGER_BYTES = 4_194_304
 """What it may send meanwhile, unread: the buffers of two systems."""
 
 
-class PacketHandler(Protocol):
-    """Who takes the packets of a connection after CONNECT."""
-
-    def receive(self, packet: Packet) -> None: ...
-
-    def ready(self) -> bool:
-        """Whether more may be read now; if not, it has paused the connection and resumes it by itself."""
-        ...
-
-    def ended(self, reason: str, detail: str) -> None:
-        """The connection has ended; called once.
-
-        Args:
-            reason: a word for metrics, see `ConnectionCounters.closed`.
-            detail: what there is to add for the log, else "".
-        """
-        ...
-
-
-class ConnectionHost(Protocol):
-    """What a connection asks of its listener."""
-
-    @property
-    def incoming(self) -> Incoming:
-        """What is held of unfinished packets, over all connections."""
-        ...
-
-    @property
-    def outgoing(self) -> Outgoing:
-        """What waits for slow readers, over all connections."""
-        ...
-
-    def arrived(self, connection: Connection) -> bool:
-        """Whether a new connection may go on; if not, the listener has closed it."""
-        ...
-
-    def connect(self, connection: Connection, packet: Connect) -> None:
-        """Take the first packet: refuse it, or call `serve` or `detach`, now or later."""
-        ...
-
-    def malformed(self, connection: Connection, error: MalformedPacketError) -> None:
-        """Take the fault of a connection that has sent no good CONNECT, and close it."""
-        ...
-
-    def held_too_much(self, connection: Connection, detail: str) -> None:
-        """Take that a connection was cut off before CONNECT, for what it held of it."""
-        ...
-
-    def waits_for_room(self) -> None:
-        """Count a stop in reading until there is room for a long packet."""
-        ...
-
-    def no_handshake(self, connection: Connection, why: str) -> None:
-        """Take the failure of TLS before CONNECT; the connection is at its end."""
-        ...
-
-    def departed(self, connection: Connection) -> None:
-        """The socket is gone; called once for each."""
-        ...
-
-
 class Connection(asyncio.Protocol):
     """Reads packets and hands them on, first CONNECT to the listener, then the others to a handler.
 
@@ -104,8 +44,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_decoder", "_discarded", "_gone", "_handler", "_has_sent", "_heard", "_holds", "_host", "_limits",
-        "_loop", "_out", "_paused", "_silence", "_slow", "_streams", "_timer", "_transport", "inside", "is_tls", "peer",
+        "_begun", "_closing", "_decoder", "_discarded", "_gone", "_handler", "_has_sent", "_heard", "_holds", "_host",
+        "_limits", "_loop", "_out", "_paused", "_silence", "_slow", "_streams", "_timer", "_touched", "_transport",
+        "inside", "is_tls", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +80,8 @@ class Connection(asyncio.Protocol):
         self._streams: tuple[_Streams, asyncio.StreamWriter] | None = None
         self._silence = 0.0
         self._heard = 0.0
+        self._begun = 0.0
+        self._touched = 0.0
 
     # What the event loop calls.
 
@@ -189,14 +132,15 @@ class Connection(asyncio.Protocol):
         """Hand the packets after CONNECT to a handler.
 
         Args:
-            keep_alive: seconds as the client asked; 1.5 times as long without a packet closes [MQTT-3.1.2-24].
+            keep_alive: seconds as the client asked; 1.5 times as long without a packet closes [MQTT-3.1.2-24]. While
+                one is coming its bytes count as well, as long as they come at a bearable rate.
         """
         self._handler = handler
         self._stop_timer()
         self._silence = keep_alive * 1.5
         if self._silence:
             self._heard = self._loop.time()
-            self._timer = self._loop.call_later(self._silence, self._look_for_silence)
+            self._timer = self._loop.call_later(self._silence, self._look_at_time)
 
     def detach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Hand the socket over as streams, with what was read after CONNECT; the taker calls `finish` at the end."""
@@ -264,6 +208,7 @@ class Connection(asyncio.Protocol):
             return
         self._paused = False
         self._heard = self._loop.time()
+        self._begun = 0.0
         self._read()
         self._look_at_held()
         if not self._paused and not self.is_closing:
@@ -355,8 +300,9 @@ class Connection(asyncio.Protocol):
                 self.close("protocol", str(error))
             else:
                 self._host.malformed(self, error)
-        if heard:  # only a whole packet counts
+        if heard:
             self._heard = self._loop.time()
+            self._begun = 0.0
 
     def _look_at_held(self) -> None:
         """Say how much is held of what is not complete; a long packet waits until there is room for all of it."""
@@ -368,6 +314,10 @@ class Connection(asyncio.Protocol):
         elif not self._paused and not incoming.reserve(self, self._decoder.wanted):
             self._host.waits_for_room()
             self.pause()
+        self._touched = self._loop.time()
+        self._begun = self._begun or self._touched
+        if self._timer is None and self._decoder.announced > SHORT_BYTES:
+            self._timer = self._loop.call_later(PATIENCE_SECONDS, self._look_at_time)
         held = self._decoder.buffered
         self._holds = held > 0
         incoming.hold(self, held)
@@ -406,13 +356,32 @@ class Connection(asyncio.Protocol):
     def _connect_late(self) -> None:
         self._host.malformed(self, MalformedPacketError(f"no CONNECT within {self._limits.connect_seconds:g} seconds"))
 
-    def _look_for_silence(self) -> None:
-        """Close a client that was silent for too long; silence while nothing is read is not the client's."""
-        left = self._silence if self._paused else self._heard + self._silence - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._look_for_silence)
+    def _look_at_time(self) -> None:
+        """Close a client that was silent for too long, or whose packet takes too long.
+
+        Silence while nothing is read is not the client's.
+        """
+        self._timer = None
+        patience = self._silence or PATIENCE_SECONDS
+        now = self._loop.time()
+        size = self._decoder.announced
+        left = patience
+        if self._paused:
+            pass
+        elif self._decoder.wanted:
+            whole = self._begun + patience + size / SLOWEST_BYTES - now
+            if whole <= 0:
+                self.close("unfinished", f"a packet of {size} bytes had not come after {now - self._begun:.0f} seconds")
+                return
+            left = min(self._touched + patience - now, whole)
+        elif self._silence:
+            left = self._heard + patience - now
         else:
-            self.close("keep_alive", f"silent for {self._silence:g} seconds")
+            return
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look_at_time)
+        else:
+            self.close("keep_alive", f"silent for {patience:g} seconds")
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

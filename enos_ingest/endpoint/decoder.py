@@ -87,6 +87,11 @@ class Decoder:
         return 0 if self._begun is None else self._begun.wanted
 
     @property
+    def announced(self) -> int:
+        """How long the packet that has begun is, as far as can be seen; else 0."""
+        return 0 if self._begun is None else self._begun.announced
+
+    @property
     def buffered(self) -> int:
         """Bytes held."""
         begun = 0 if self._begun is None else len(self._begun.held)
@@ -205,6 +210,11 @@ class _Begun:
     def wanted(self) -> int:
         """How many bytes of it will be held, as far as can be seen."""
         return self._wanted
+
+    @property
+    def announced(self) -> int:
+        """How long it is, as far as can be seen."""
+        return self._start + self._length
 
     @property
     def is_whole(self) -> bool:

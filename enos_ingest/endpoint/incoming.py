@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["SHORT_BYTES", "Incoming", "Reader"]
+__all__ = ["PATIENCE_SECONDS", "SHORT_BYTES", "SLOWEST_BYTES", "Incoming", "Reader"]
 
 SHORT_BYTES = 16_384
 """A packet up to this long is read whenever it comes: as many times as there are connections is not much."""
+
+SLOWEST_BYTES = 1024
+"""The slowest link that there is time for, in bytes a second: a packet ends its connection that comes more slowly than
+that and takes longer than keep-alive, too."""
+
+PATIENCE_SECONDS = 60.0
+"""What stands for keep-alive where a client has asked for none and is in the middle of a long packet: nobody may hold
+room for ever."""
 
 _OVERRUN = 2
 """How many times the limit may be held: who waits for room holds what came before that was seen."""

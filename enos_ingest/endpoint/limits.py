@@ -44,11 +44,11 @@ REFUSED_REASONS = (
 much that is held of unfinished packets, and the other codes of CONNACK."""
 
 CLOSED_REASONS = (
-    "client", "network", "protocol", "keep_alive", "slow", "memory", "taken_over", "registry", "stopped",
+    "client", "network", "protocol", "keep_alive", "unfinished", "slow", "memory", "taken_over", "registry", "stopped",
 )  # fmt: skip
 """Why a connection that was let in has ended: DISCONNECT, a socket that broke or closed without it, a malformed packet,
-silence, a reader too slow for what it is sent, too much that is held of unfinished packets, a newer connection, a
-changed registry, the end of the hub."""
+silence, a packet that took too long, a reader too slow for what it is sent, too much that is held of unfinished
+packets, a newer connection, a changed registry, the end of the hub."""
 
 
 ConnectionLimits = LimitsSettings

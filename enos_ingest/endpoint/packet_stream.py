@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from enos_ingest.endpoint.incoming import SHORT_BYTES, Incoming
+from enos_ingest.endpoint.incoming import PATIENCE_SECONDS, SHORT_BYTES, SLOWEST_BYTES, Incoming
 from enos_ingest.endpoint.packets import MalformedPacketError, decode_length
 
 __all__ = ["ClosedByPeerError", "PacketStream"]
@@ -20,7 +20,8 @@ class PacketStream:
 
     Args:
         packet_bytes: the longest packet.
-        silence: how many seconds may go by without a packet; None for no bound.
+        silence: how many seconds may go by without a packet, or, while one is coming, without a byte of it; None for
+            no bound. A long packet is given time by its length, too.
         incoming: where there must be room for a long packet; None for a client that always has room.
         waits: told of each wait for it.
     """
@@ -49,13 +50,15 @@ class PacketStream:
             MalformedPacketError: the stream ends inside it, or it is longer than is allowed: it is not read then.
             TimeoutError: it does not come in time.
         """
-        async with asyncio.timeout(self._silence):
+        async with asyncio.timeout(self._silence) as patience:
             header, length = await self._header()
             if length <= SHORT_BYTES:
+                if length > SLOWEST_BYTES and self._silence is not None:
+                    now = asyncio.get_running_loop().time()
+                    patience.reschedule(now + self._silence + length / SLOWEST_BYTES)
                 return header[0], header, await self._read(length)
         await self._reserve(length)
-        async with asyncio.timeout(self._silence):
-            body = await self._read(length)
+        body = await self._read_slowly(length)
         self.forget()
         return header[0], header, body
 
@@ -98,6 +101,19 @@ class PacketStream:
             return await self._reader.readexactly(length)
         except asyncio.IncompleteReadError:
             raise MalformedPacketError("connection ends inside a packet") from None
+
+    async def _read_slowly(self, length: int) -> bytes:
+        """So many bytes of a long packet; any of them is a sign of life."""
+        body = bytearray()
+        patience = self._silence or PATIENCE_SECONDS
+        async with asyncio.timeout(patience + length / SLOWEST_BYTES):
+            while len(body) < length:
+                async with asyncio.timeout(patience):
+                    piece = await self._reader.read(length - len(body))
+                if not piece:
+                    raise MalformedPacketError("connection ends inside a packet")
+                body += piece
+        return bytes(body)
 
     async def _reserve(self, size: int) -> None:
         """Wait until there is room for a long packet; the wait is not the client's silence."""

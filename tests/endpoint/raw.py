@@ -148,6 +148,10 @@ class RawClient:
         """The next packet, which must be a PUBLISH."""
         return self.expect(PacketType.PUBLISH).publish
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether the hub closes the connection within so many seconds, in which nothing else comes."""
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
     def ends_in_peace(self) -> bool:
         """Whether the hub closes the connection without a reset, once all that it sent has been received."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 from typing import TYPE_CHECKING
 
 import orjson
@@ -74,6 +75,68 @@ def test_a_silent_client_is_closed_after_its_keep_alive(enos_hub: HubFactory) ->
         assert client.rest() == []
         assert time.monotonic() - started > 1.4
     eventually(lambda: inside.online(hub) == 0)
+
+
+def shows_life(client: RawClient, packet: bytes, piece: int, seconds: float) -> bool:
+    """Send a packet over a slow link; whether the hub bears with it to the end."""
+    for begin in range(0, len(packet), piece):
+        if client.ends_within(seconds):
+            return False
+        client.send(packet[begin : begin + piece])
+    return True
+
+
+@pytest.mark.parametrize("who", ["P/alone", "alice"])
+@pytest.mark.parametrize("size", [3000, 60_000])
+def test_a_long_upload_over_a_slow_link_is_life(enos_hub: HubFactory, who: str, size: int) -> None:
+    """It takes longer than keep-alive allows for a packet, and none comes meanwhile."""
+    hub = start(enos_hub)
+    packet = encode_publish(resume_topic("alone"), resume("x" * size, name="text"), qos=1, packet_id=1)
+    with RawClient(hub) as client:
+        credentials = hub.credentials(who) if "/" in who else operator(who)
+        assert client.connect(connect_packet(credentials, keep_alive=1)) == 0
+        assert shows_life(client, packet, len(packet) // 8, 0.3)
+        assert client.acknowledged(1) == [1]
+    eventually(lambda: len(hub.points("P/alone")) == 1)
+
+
+@pytest.mark.parametrize(("who", "reason"), [("P/alone", "unfinished"), ("alice", "keep_alive")])
+def test_a_trickle_is_no_life(enos_hub: HubFactory, who: str, reason: str) -> None:
+    """A packet has as long as keep-alive, and as its bytes take on the slowest link that there is time for."""
+    hub = start(enos_hub)
+    packet = encode_publish(resume_topic("alone"), resume("x" * 500, name="text"), qos=1, packet_id=1)
+    with RawClient(hub) as client:
+        credentials = hub.credentials(who) if "/" in who else operator(who)
+        assert client.connect(connect_packet(credentials, keep_alive=1)) == 0
+        started = time.monotonic()
+        assert not shows_life(client, packet, 1, 0.1)
+        assert 1.4 < time.monotonic() - started < 6
+    assert metric(hub, "enos_ingest_connections_closed_total") == 1
+    assert closed(hub, reason) == 1
+
+
+def closed(hub: Hub, reason: str) -> float:
+    """How many connections ended for a reason."""
+    with urllib.request.urlopen(f"{hub.http_url}/metrics") as response:  # noqa: S310 - our own hub
+        lines = response.read().decode().splitlines()
+    (line,) = (line for line in lines if line.startswith(f'enos_ingest_connections_closed_total{{reason="{reason}"}}'))
+    return float(line.rpartition(" ")[2])
+
+
+def test_a_long_packet_is_not_waited_for_without_end(enos_hub: HubFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the client has asked for no keep-alive: it holds room that others wait for."""
+    for module in ("connection", "packet_stream"):
+        monkeypatch.setattr(f"enos_ingest.endpoint.{module}.PATIENCE_SECONDS", 0.2)
+    hub = start(enos_hub)
+    packet = encode_publish(resume_topic("alone"), resume("x" * 60_000, name="text"))
+    for credentials in (hub.credentials("P/alone"), operator("alice")):
+        with RawClient(hub) as client:
+            assert client.connect(connect_packet(credentials)) == 0
+            client.send(packet)
+            client.ping()
+            client.send(packet[:-1])
+            client.rest()
+    assert inside.listener(hub).incoming.held == 0
 
 
 def test_a_packet_that_never_ends_does_not_keep_a_client_alive(enos_hub: HubFactory) -> None:

@@ -1,0 +1,75 @@
+"""Who a connection has to do with: the listener that holds it, and the handler of its packets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from enos_ingest.endpoint.incoming import Incoming
+from enos_ingest.endpoint.outgoing import Outgoing
+from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet
+
+if TYPE_CHECKING:
+    from enos_ingest.endpoint.connection import Connection
+
+__all__ = ["ConnectionHost", "PacketHandler"]
+
+
+class PacketHandler(Protocol):
+    """Who takes the packets of a connection after CONNECT."""
+
+    def receive(self, packet: Packet) -> None: ...
+
+    def ready(self) -> bool:
+        """Whether more may be read now; if not, it has paused the connection and resumes it by itself."""
+        ...
+
+    def ended(self, reason: str, detail: str) -> None:
+        """The connection has ended; called once.
+
+        Args:
+            reason: a word for metrics, see `ConnectionCounters.closed`.
+            detail: what there is to add for the log, else "".
+        """
+        ...
+
+
+class ConnectionHost(Protocol):
+    """What a connection asks of its listener."""
+
+    @property
+    def incoming(self) -> Incoming:
+        """What is held of unfinished packets, over all connections."""
+        ...
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """What waits for slow readers, over all connections."""
+        ...
+
+    def arrived(self, connection: Connection) -> bool:
+        """Whether a new connection may go on; if not, the listener has closed it."""
+        ...
+
+    def connect(self, connection: Connection, packet: Connect) -> None:
+        """Take the first packet: refuse it, or call `serve` or `detach`, now or later."""
+        ...
+
+    def malformed(self, connection: Connection, error: MalformedPacketError) -> None:
+        """Take the fault of a connection that has sent no good CONNECT, and close it."""
+        ...
+
+    def held_too_much(self, connection: Connection, detail: str) -> None:
+        """Take that a connection was cut off before CONNECT, for what it held of it."""
+        ...
+
+    def waits_for_room(self) -> None:
+        """Count a stop in reading until there is room for a long packet."""
+        ...
+
+    def no_handshake(self, connection: Connection, why: str) -> None:
+        """Take the failure of TLS before CONNECT; the connection is at its end."""
+        ...
+
+    def departed(self, connection: Connection) -> None:
+        """The socket is gone; called once for each."""
+        ...
