@@ -18,6 +18,7 @@ from enos_ingest.cli import build_parser
 from enos_ingest.http.metrics import Metrics
 from enos_ingest.slots import describe_settings
 from tests.http.test_metrics import readings
+from tests.process import PATIENCE, environment
 from tests.readme import README, ROOT, comparable, console_steps, settings_table
 
 TEXT = README.read_text("utf-8")
@@ -123,12 +124,30 @@ def test_the_console_blocks_print_what_they_show(tmp_path: Path) -> None:
         "ENOS_INGEST__HTTP__BIND": f"127.0.0.1:{http}",
     }
     done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     printed = done.stdout.split("@@@\n")[1:]
     assert len(printed) == len(steps), done.stdout + done.stderr
     for step, output in zip(steps, printed, strict=True):
         assert comparable(output) == comparable(step.output), f"$ {step.command}\n{done.stderr}"
+
+
+def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
+    """What it shows for other people's tests is a file that pytest runs."""
+    section = TEXT.partition("## In your own tests")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", section)
+    assert len(blocks) == 2
+    (tmp_path / "test_readme.py").write_text("\n\n".join(blocks))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "--color=no"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1].strip("= ").startswith("2 passed in "), done.stdout
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -34,9 +35,9 @@ class Answer(NamedTuple):
 
 
 class RestServer:
-    """The server; `address` is `HOST:PORT`."""
+    """The server; `address` is `HOST:PORT`. It speaks TLS where it has a context for that."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.calls: list[Call] = []
         self._answers: deque[Answer] = deque()
         server = self
@@ -51,6 +52,8 @@ class RestServer:
                 """Write nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.address = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="REST server of a test")
         self._thread.start()
@@ -88,9 +91,9 @@ class RestServer:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[RestServer]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[RestServer]:
     """A server until the block ends."""
-    server = RestServer()
+    server = RestServer(tls)
     try:
         yield server
     finally:
