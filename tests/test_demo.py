@@ -222,7 +222,8 @@ def test_once_shows_values_on_their_way_back(once: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["1. A plant is declared", "2. Devices connect", "5. Many reports", "8. What is", " kW, 200 in "]
+    "moment",
+    ["1. A plant is declared", "2. Devices connect", "5. Many reports", "8. What is", "9. Values", " kW, 200 in "],
 )
 def test_ctrl_c_at_any_moment_ends_it_in_order(moment: str) -> None:
     """Wherever the tour is, or while the plant reports live, Ctrl-C ends it, and the hub in order."""

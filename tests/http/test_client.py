@@ -1,4 +1,4 @@
-"""The client of the REST API: where it goes, what it takes for an answer. The rest is in `tests/cli/test_command.py`."""
+"""The client of the REST API: where it goes, what it takes for an answer. The rest: `tests/cli/test_command.py`."""
 
 from __future__ import annotations
 
