@@ -19,7 +19,7 @@ __all__ = ["Calls"]
 _MEASUREPOINT = "temp"
 _TICK_SECONDS = 0.001
 _IDLE_SECONDS = 2.0
-"""How long an idle connection is used again; the hub closes it after 5 seconds."""
+"""How long an idle connection is used again; the hub keeps it for longer."""
 
 
 class Calls:
