@@ -221,6 +221,8 @@ class Dispatcher:
         self._closed = True
         await self._answers.close()
         for entry in list(self._entries.values()):
+            if not entry.command.is_cached:
+                entry.refusal = entry.unanswered("before the hub stopped")
             if entry.is_sent:
                 self._finish(entry, State.TIMED_OUT)
             elif not entry.command.is_cached:

@@ -37,13 +37,12 @@ class Entry:
             self.timer.cancel()
             self.timer = None
 
-    def unanswered(self) -> CommandRefusal:
+    def unanswered(self, when: str = "") -> CommandRefusal:
         """What the caller of an instant command without an answer is told."""
-        seconds, data = self.command.timeout, {"commandId": self.command.id}
+        when, data = when or f"within {self.command.timeout} s", {"commandId": self.command.id}
         if self.is_sent:
-            sentence = f"the command was sent, and not answered within {seconds} s"
-            return CommandRefusal(RestCode.NOT_ANSWERED, sentence, data)
-        return CommandRefusal(RestCode.NOT_SENT, f"the command could not be sent within {seconds} s", data)
+            return CommandRefusal(RestCode.NOT_ANSWERED, f"the command was sent, and not answered {when}", data)
+        return CommandRefusal(RestCode.NOT_SENT, f"the command could not be sent {when}", data)
 
     def end_on_disk(self, *, stored: bool) -> None:
         """Its end is on disk, or never will be: tell the caller who still waits for that."""

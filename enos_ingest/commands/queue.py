@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from typing import NamedTuple
 
 __all__ = ["DeviceQueue"]
@@ -76,8 +76,6 @@ class DeviceQueue:
             self._out = None
             self._cached -= 1
             return
-        for place, each in enumerate(self._waiting):
-            if each.id == command:
-                del self._waiting[place]
-                self._cached -= each.is_cached
-                return
+        place = bisect_left(self._waiting, _Waiting(command, is_cached=False))
+        if place < len(self._waiting) and self._waiting[place].id == command:
+            self._cached -= self._waiting.pop(place).is_cached

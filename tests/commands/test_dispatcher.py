@@ -614,6 +614,10 @@ def test_a_stop_tells_every_caller(make_stage: MakeStage) -> None:
     stage.write_all()
     assert closing.done()
     assert [refusal(each).code for each in (sent, unsent)] == [RestCode.NOT_ANSWERED, RestCode.NOT_SENT]
+    assert [refusal(each).message for each in (sent, unsent)] == [
+        "the command was sent, and not answered before the hub stopped",
+        "the command could not be sent before the hub stopped",
+    ]
     assert cached.result() is late.result() is None
     assert states(stage) == [State.TIMED_OUT, State.CREATED, State.CREATED, State.EXPIRED]
     assert numbers(stage) == [1]
