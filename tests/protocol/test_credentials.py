@@ -132,6 +132,26 @@ def test_a_device_without_a_secret_is_never_accepted() -> None:
     assert not verify("", "cid", DEVICE, "1", "sha256", sign("", CONTENT))
 
 
+@pytest.mark.parametrize("method", ["sha256", "hmacsha1", "", "none"])
+def test_who_is_not_known_takes_as_long_to_refuse_as_a_wrong_signature(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many digests are made and compared: a stranger cannot learn which devices there are."""
+    compared: list[int] = []
+    compare = hmac.compare_digest
+
+    def count(a: bytes, b: bytes) -> bool:
+        compared.append(len(a))
+        return compare(a, b)
+
+    monkeypatch.setattr("enos_ingest.protocol.credentials.hmac.compare_digest", count)
+    assert not verify("secret", "cid", DEVICE, "1", method, "wrong")
+    wrong = compared.copy()
+    compared.clear()
+    assert not verify("", "cid", DEVICE, "1", method, "wrong")
+    assert compared == wrong
+
+
 @pytest.mark.parametrize("sdk", CONNECTS)
 def test_the_client_id_of_each_sdk_is_read(sdk: str) -> None:
     """All before the first bar is what was signed, and the timestamp is text."""
