@@ -21,7 +21,7 @@ from amqtt.session import Session
 
 from enos_ingest.devices.access import may_receive, may_subscribe
 from enos_ingest.devices.directory import Directory
-from enos_ingest.logs import get_logger
+from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.protocol.identity import Hub, Operator
 
 __all__ = ["BrokerClient", "EmbeddedBroker"]
@@ -32,6 +32,9 @@ _LISTENER = "default"
 
 _RETAINED_TOPICS = 1000
 """Retained messages live in memory until they are cleared; more topics than this are not retained."""
+
+_RETAINED_BYTES = 16_777_216
+"""The same for their payloads and topics together: a thousand of the longest would be 1 GiB."""
 
 
 class BrokerClient(Protocol):
@@ -84,6 +87,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]
         self._directory = directory
         self._unacknowledged = unacknowledged
         self._clients: dict[str, BrokerClient] = {}
+        self._lines = FewLines()
 
     async def serve(self, client: BrokerClient, reader: ReaderAdapter, writer: WriterAdapter) -> None:
         """Serve one connection to its end."""
@@ -121,10 +125,21 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]
         data: bytes | bytearray | None,
         qos: int | None = None,
     ) -> None:
-        """Retain a message, as long as there is room for its topic."""
-        if data and topic_name not in self.retained_messages and len(self.retained_messages) >= _RETAINED_TOPICS:
-            log.warning("message not retained, too many topics have one", topic=topic_name)
-            return
+        """Retain a message, as long as there is room for it; one that is not leaves the topic what it had."""
+        if data and topic_name is not None:
+            others = {topic: len(topic) + len(held.data) for topic, held in self.retained_messages.items()}
+            others.pop(topic_name, None)
+            reason = ""
+            if len(others) >= _RETAINED_TOPICS:
+                reason = "too many topics have one"
+            elif sum(others.values()) + len(topic_name) + len(data) > _RETAINED_BYTES:
+                reason = "all of them are too long together"
+            if reason:
+                unsaid = self._lines.next()
+                if unsaid is not None:
+                    more = {"more": unsaid} if unsaid else {}
+                    log.warning("message not retained", topic=topic_name, reason=reason, **more)
+                return
         await super().retain_message(source_session, topic_name, data, qos)
 
     async def _publish_retained_messages_for_subscription(

@@ -274,7 +274,27 @@ def test_retained_topics_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
         assert "t/1000" in broker.retained_messages
 
     asyncio.run(fill())
-    assert caplog.text.count("message not retained, too many topics have one") == 1
+    assert caplog.text.count("message not retained") == caplog.text.count("too many topics have one") == 1
+
+
+def test_retained_bytes_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """16 MiB, topics included; who finds no room leaves what there was, and a shorter message makes room."""
+
+    async def fill() -> None:
+        broker = OpenBroker(Client(Hub(), []))
+        payload = b"x" * (2**20 - 3)
+        for number in range(17):
+            await broker.retain_message(None, f"t{number:02}", payload)
+        assert len(broker.retained_messages) == 16
+        await broker.retain_message(None, "t15", payload + b"x")
+        assert broker.retained_messages["t15"].data == payload
+        await broker.retain_message(None, "t15", b"x")
+        await broker.retain_message(None, "t16", b"x" * (2**20 - 7))
+        assert len(broker.retained_messages["t16"].data) == 2**20 - 7
+
+    asyncio.run(fill())
+    assert caplog.text.count("message not retained") == 2
+    assert caplog.text.count("all of them are too long together") == 2
 
 
 @pytest.mark.parametrize(
