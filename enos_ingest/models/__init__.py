@@ -1,6 +1,7 @@
 """What values a product's measurement points take: from EnOS ThingModel documents to validators.
 
 document      the ThingModel JSON, checked and read
+value_type    the types of values in it
 compiler      a thing model as one JSON Schema
 validator     a compiled model: verdicts, faults, quality apart from values
 catalogue     the models of a folder, reloaded when they change

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from enos_ingest.models.document import DataType, Measurepoint, Member, ThingModel, ValueType
+from enos_ingest.models.document import Measurepoint, ThingModel
+from enos_ingest.models.value_type import DataType, Member, ValueType
 
 __all__ = ["DEFAULT_MAX_LENGTH", "compile_members", "compile_plain", "compile_schema"]
 

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from enos_ingest.errors import ModelError
-from enos_ingest.models.document import Measurepoint, Member, ThingModel, ValueType, parse_thing_model
+from enos_ingest.models.document import Measurepoint, ThingModel, parse_thing_model
+from enos_ingest.models.value_type import Member, ValueType
 from tests.models.documents import point, thing_model
 
 ENUM = {"enumType": "INT", "enumDesc": {"0": {}, "1": {}, "-7": {}}}

@@ -10,7 +10,7 @@ import pytest
 
 import enos_ingest
 from enos_ingest.models.catalogue import Catalogue
-from enos_ingest.models.document import DataType, ValueType
+from enos_ingest.models.value_type import DataType, ValueType
 
 FOLDER = Path(enos_ingest.__file__).parent / "schemas" / "models"
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from enos_ingest.errors import ModelError
 from enos_ingest.models.compiler import compile_members
-from enos_ingest.models.document import Member, Service, ThingModel, ValueType, parse_thing_model
+from enos_ingest.models.document import Service, ThingModel, parse_thing_model
 from enos_ingest.models.validator import CompiledModel, CompiledService
+from enos_ingest.models.value_type import Member, ValueType
 from tests.models.documents import compiled, point, thing_model
 
 STRUCT = {"items": [point("INT", identifier="a", required=True), point("STRING", identifier="b")]}
