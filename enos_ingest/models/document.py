@@ -15,12 +15,12 @@ from enos_ingest.errors import ModelError, SchemaError
 from enos_ingest.models.value_type import Member, ValueType, read_value_type
 from enos_ingest.schema import Schema, load_schema, shorten
 
-__all__ = ["Measurepoint", "Service", "ThingModel", "parse_thing_model"]
+__all__ = ["Event", "Measurepoint", "Service", "ThingModel", "parse_thing_model"]
 
 _Path: TypeAlias = tuple[str | int, ...]
 
 _NO_LEVEL = re.compile(r"[/+#\0]")
-"""What the name of a service must not hold, as it is a level of an MQTT topic."""
+"""What the name of a service or event must not hold, as it is a level of an MQTT topic."""
 
 _SCHEMA = Schema(load_schema("thing-model"))
 _ORACLE = jsonschema.Draft202012Validator(_SCHEMA.document)
@@ -68,14 +68,32 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What a device may tell of; `event_type` is INFO, WARN or ERROR, "" where the model does not say.
+
+    An output, which an event carries, is required only where the model says `required: true`.
+    """
+
+    identifier: str
+    outputs: tuple[Member, ...] = ()
+    event_type: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ThingModel:
-    """A thing model; `source` is the file, or whatever else, that it was read from."""
+    """A thing model; `source` is the file, or whatever else, that it was read from.
+
+    An attribute is `required` where the model has `isRequired`: of the device as a whole, not of each message.
+    """
 
     model_id: str
     measurepoints: Mapping[str, Measurepoint]
     source: str
     name: str = ""
     services: Mapping[str, Service] = field(default_factory=dict)
+    attributes: Mapping[str, Member] = field(default_factory=dict)
+    events: Mapping[str, Event] = field(default_factory=dict)
 
 
 def parse_thing_model(document: object, source: str) -> ThingModel:
@@ -97,10 +115,26 @@ def parse_thing_model(document: object, source: str) -> ThingModel:
             identifier: _service(identifier, entry, ("services", identifier))
             for identifier, entry in decoded["services"].items()
         }
+        attributes = {
+            identifier: _attribute(identifier, entry, ("attributes", identifier))
+            for identifier, entry in decoded["attributes"].items()
+        }
+        events = {
+            identifier: _event(identifier, entry, ("events", identifier))
+            for identifier, entry in decoded["events"].items()
+        }
     except SchemaError as error:
         raise ModelError(source, error.expectation, error.path) from None
     name = _text(decoded.get("name"))
-    return ThingModel(decoded["modelId"], MappingProxyType(points), source, name, MappingProxyType(services))
+    return ThingModel(
+        decoded["modelId"],
+        MappingProxyType(points),
+        source,
+        name,
+        MappingProxyType(services),
+        MappingProxyType(attributes),
+        MappingProxyType(events),
+    )
 
 
 def _check_shape(document: object) -> None:
@@ -110,7 +144,7 @@ def _check_shape(document: object) -> None:
 
 
 def _decode_definitions(document: Any) -> Any:
-    """The document with each `dataDefinition` an object, also those of the members of structs, and its services."""
+    """The document with each `dataDefinition` an object, also those of the members of structs and of parameters."""
     points = {
         identifier: _decode_definition(entry, ("measurepoints", identifier))
         for identifier, entry in document["measurepoints"].items()
@@ -119,7 +153,19 @@ def _decode_definitions(document: Any) -> Any:
         identifier: _decode_service(entry, ("services", identifier))
         for identifier, entry in (document.get("services") or {}).items()
     }
-    return {**document, "measurepoints": points, "services": services}
+    attributes = {
+        identifier: _decode_definition(entry, ("attributes", identifier))
+        for identifier, entry in (document.get("attributes") or {}).items()
+    }
+    events = {
+        identifier: {**entry, "outputData": _decode_parameters(entry.get("outputData"), _outputs(identifier))}
+        for identifier, entry in (document.get("events") or {}).items()
+    }
+    return {**document, "measurepoints": points, "services": services, "attributes": attributes, "events": events}
+
+
+def _outputs(event: str) -> _Path:
+    return ("events", event, "outputData")
 
 
 def _decode_service(entry: dict[str, Any], path: _Path) -> dict[str, Any]:
@@ -167,8 +213,7 @@ def _decoded(definition: object, path: _Path) -> dict[str, Any]:
 
 
 def _measurepoint(identifier: str, entry: dict[str, Any], path: _Path) -> Measurepoint:
-    if entry.get("identifier") not in {None, identifier}:
-        raise SchemaError((*path, "identifier"), f"expected the key it stands under, {shorten(identifier)}")
+    _check_identifier(identifier, entry, path)
     unit = entry.get("unit")
     return Measurepoint(
         identifier,
@@ -181,9 +226,25 @@ def _measurepoint(identifier: str, entry: dict[str, Any], path: _Path) -> Measur
     )
 
 
+def _attribute(identifier: str, entry: dict[str, Any], path: _Path) -> Member:
+    _check_identifier(identifier, entry, path)
+    return Member(identifier, read_value_type(entry, path), required=bool(entry.get("isRequired")))
+
+
+def _event(identifier: str, entry: dict[str, Any], path: _Path) -> Event:
+    _check_identifier(identifier, entry, path)
+    if _NO_LEVEL.search(identifier):
+        raise SchemaError(path, "an event cannot have / + # or NUL in its name, which is part of a topic")
+    return Event(
+        identifier,
+        tuple(_parameters(entry["outputData"], _outputs(identifier), required=False)),
+        event_type=(entry.get("eventType") or "").upper(),
+        name=_text(entry.get("name")),
+    )
+
+
 def _service(identifier: str, entry: dict[str, Any], path: _Path) -> Service:
-    if entry.get("identifier") not in {None, identifier}:
-        raise SchemaError((*path, "identifier"), f"expected the key it stands under, {shorten(identifier)}")
+    _check_identifier(identifier, entry, path)
     if identifier.endswith("_reply"):
         raise SchemaError(path, "a service cannot end in _reply: that is the topic of its answers")
     if _NO_LEVEL.search(identifier):
@@ -199,8 +260,13 @@ def _service(identifier: str, entry: dict[str, Any], path: _Path) -> Service:
     )
 
 
+def _check_identifier(identifier: str, entry: dict[str, Any], path: _Path) -> None:
+    if entry.get("identifier") not in {None, identifier}:
+        raise SchemaError((*path, "identifier"), f"expected the key it stands under, {shorten(identifier)}")
+
+
 def _parameters(entries: list[dict[str, Any]], path: _Path, *, required: bool) -> Iterator[Member]:
-    """Inputs or outputs of a service; `required` is what holds for those that do not say."""
+    """Inputs or outputs of a service, outputs of an event; `required` is what holds for those that do not say."""
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         at = (*path, index)

@@ -1,16 +1,18 @@
-"""A thing model made ready to check measurement points, and what services take and give."""
+"""A thing model made ready to check measurement points, attributes and events, and what services take and give."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from enos_ingest.errors import SchemaError
 from enos_ingest.models.compiler import compile_members, compile_plain, compile_schema
-from enos_ingest.models.document import Service, ThingModel
+from enos_ingest.models.document import Event, Service, ThingModel
+from enos_ingest.models.value_type import Member
 from enos_ingest.schema import Schema, fault_at, shorten
 
-__all__ = ["UNSPLIT", "CompiledModel", "CompiledService"]
+__all__ = ["UNSPLIT", "CompiledAttributes", "CompiledEvent", "CompiledModel", "CompiledService", "within_int64"]
 
 UNSPLIT = frozenset({float, str, bool})
 """Types of values that hold no quality and no integer: `CompiledModel.split` gives them back as they are."""
@@ -43,6 +45,51 @@ class CompiledService:
         return self._output.fault({} if document is None else document, at)
 
 
+class CompiledAttributes:
+    """The compiled form of a model's attributes: any of them at a time, whichever the model requires of a device."""
+
+    __slots__ = ("_known", "_schema")
+
+    def __init__(self, attributes: Mapping[str, Member]) -> None:
+        self._known = attributes
+        optional = [replace(each, required=False) for each in attributes.values()]
+        self._schema = Schema(compile_members(optional, closed=True))
+
+    def __contains__(self, identifier: str) -> bool:
+        return identifier in self._known
+
+    def fault(self, values: Mapping[str, object], at: Sequence[str | int] = ()) -> SchemaError | None:
+        """The first fault of some attributes' values, None if there is none; `at` is their path in the request."""
+        if self._schema.is_valid(values):
+            return None
+        # One by one, so that no more than one is searched for its faults.
+        faults = (self._fault(identifier, value, at) for identifier, value in values.items())
+        return next(filter(None, faults), None)
+
+    def _fault(self, identifier: str, value: object, at: Sequence[str | int]) -> SchemaError | None:
+        if identifier not in self._known:
+            return fault_at((*at, identifier), "unknown")
+        return self._schema.fault({identifier: value}, at)
+
+
+class CompiledEvent:
+    """The compiled form of one event.
+
+    Attributes:
+        event: what it was compiled from.
+    """
+
+    __slots__ = ("_schema", "event")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self._schema = Schema(compile_members(event.outputs, closed=True))
+
+    def fault(self, fields: object, at: Sequence[str | int] = ()) -> SchemaError | None:
+        """What is wrong with what an event carries, None if nothing is; `at` is its path in the request."""
+        return None if self._schema.is_valid(fields) else self._schema.fault(fields, at)
+
+
 class CompiledModel:
     """The compiled form of one thing model.
 
@@ -50,9 +97,21 @@ class CompiledModel:
         model: what it was compiled from.
         schema: one JSON Schema for the whole `measurepoints` object.
         is_valid: the bare verdict on a whole `measurepoints` object, in one call.
+        attributes: its attributes.
     """
 
-    __slots__ = ("_compiled", "_plain", "_quality", "_quality_structs", "_services", "is_valid", "model", "schema")
+    __slots__ = (
+        "_compiled",
+        "_events",
+        "_plain",
+        "_quality",
+        "_quality_structs",
+        "_services",
+        "attributes",
+        "is_valid",
+        "model",
+        "schema",
+    )
 
     def __init__(self, model: ThingModel) -> None:
         self.model = model
@@ -66,6 +125,8 @@ class CompiledModel:
         )
         self._plain = Schema(compile_plain(with_quality))
         self._services = {name: CompiledService(service) for name, service in model.services.items()}
+        self.attributes = CompiledAttributes(model.attributes)
+        self._events = {name: CompiledEvent(event) for name, event in model.events.items()}
 
     def check(self, measurepoints: object, at: Sequence[str | int] = ()) -> None:
         """Raise SchemaError for the first fault in document order.
@@ -114,6 +175,10 @@ class CompiledModel:
         """The service of this name, None where the model has none."""
         return self._services.get(identifier)
 
+    def event(self, identifier: str) -> CompiledEvent | None:
+        """The event of this name, None where the model has none."""
+        return self._events.get(identifier)
+
     def split(self, identifier: str, value: Any) -> tuple[Any, int | None]:
         """The value proper and the quality of a valid value; None where no quality was given.
 
@@ -123,20 +188,20 @@ class CompiledModel:
         if type(value) is dict and identifier in self._quality and self._is_wrapped(identifier, value):
             quality = int(value["quality"])
             value = value["value"]
-        return _within_int64(value), quality
+        return within_int64(value), quality
 
     def _is_wrapped(self, identifier: str, value: dict[str, Any]) -> bool:
         """Whether an object is {value, quality}: a plain struct holds no objects, so its `value` is none."""
         return identifier not in self._quality_structs or isinstance(value.get("value"), dict)
 
 
-def _within_int64(value: Any) -> Any:
+def within_int64(value: Any) -> Any:
     """A value whose integers fit into 64 bits with sign; the others, also in arrays and structs, become floats."""
     if type(value) is int:
         return value if _INT64_MIN <= value <= _INT64_MAX else float(value)
     if type(value) is list:
         # An array without integers, as most are, is known as such in a quarter of the time.
-        return value if UNSPLIT.issuperset(map(type, value)) else [_within_int64(item) for item in value]
+        return value if UNSPLIT.issuperset(map(type, value)) else [within_int64(item) for item in value]
     if type(value) is dict:
-        return {name: _within_int64(member) for name, member in value.items()}
+        return {name: within_int64(member) for name, member in value.items()}
     return value

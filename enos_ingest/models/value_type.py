@@ -55,7 +55,7 @@ class ValueType:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a struct, never a struct itself; or an attribute, an input, an output, a part of an event, of any type."""
+    """A member of a struct, never a struct itself; or an attribute, an input or an output, of any type."""
 
     identifier: str
     type: ValueType

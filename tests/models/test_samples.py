@@ -97,3 +97,29 @@ def test_samples_say_what_may_be_set_and_called(catalogue: Catalogue) -> None:
         "i18nValue": {"en_US": "Limit the active power", "zh_CN": "限制有功功率"},
     }
     assert all(service.title for each in (inverter, rack, gateway) for service in each.model.services.values())
+
+
+def test_samples_say_what_a_device_is_and_tells_of(catalogue: Catalogue) -> None:
+    """Each has attributes and events, and takes what its device would send."""
+    inverter, rack, gateway = (catalogue.get(name) for name in ("inverter", "battery_rack", "gateway"))
+    assert inverter is not None
+    assert rack is not None
+    assert gateway is not None
+    for model, values in (
+        (inverter, {"ratedPower": 110, "manufacturer": "x", "commissioned": "2024-09-30", "strings": 12}),
+        (rack, {"capacity": 372.7, "chemistry": "LFP", "limits": {"maxTemp": 55.0}}),
+        (gateway, {"site": "x", "position": {"longitude": 121.47, "latitude": 31.23}, "maintained": True}),
+    ):
+        assert set(values) == set(model.model.attributes)
+        assert model.attributes.fault(values) is None
+    for model, event, fields in (
+        (inverter, "gridFault", {"code": 3, "voltage": 231.5, "text": "x"}),
+        (inverter, "restarted", {}),
+        (rack, "thermalAlarm", {"cells": [17, 18], "maxTemp": 61.0}),
+        (gateway, "doorOpened", {"by": "x"}),
+        (gateway, "error", {"code": 7}),
+    ):
+        found = model.event(event)
+        assert found is not None
+        assert found.event.event_type in {"INFO", "WARN", "ERROR"}
+        assert found.fault(fields) is None
