@@ -184,9 +184,9 @@ class Commands:
         return await self._dispatcher.cancel(device, command_id)
 
     def close(self) -> None:
-        """Read no more."""
+        """Read no more. A search that runs is not waited for, as its time is bounded and its caller has gone."""
         for thread in (self._getting, self._searching):
-            thread.shutdown(wait=True, cancel_futures=True)
+            thread.shutdown(wait=False, cancel_futures=True)
 
     def asset_id(self, device: DeviceId) -> str:
         """The asset id of a device, "" for one that the registry has lost."""
