@@ -1,1 +1,11 @@
-"""What is served over HTTP: health, readiness and metrics."""
+"""What is served over HTTP, and the client that the shell has for it.
+
+app               the routes: health, readiness, metrics, the API's description, and those of
+commands          calls about commands; arguments: what they are told, command_document: what they show
+token_service     tokens for an application's key and secret; tokens: which of them hold
+callers           who calls; logins, rates: how often, and how often in vain; body: what is read of a call
+envelope          what a call is answered with; waiting: for clients that hang up before it is
+openapi, metrics  the documents themselves
+listener          the sockets, with their bounds
+client            a caller of our own
+"""

@@ -11,7 +11,7 @@ import httpx
 from enos_ingest.testing.hub import Hub, run_hub
 from tests.models.documents import point, thing_model
 
-__all__ = ["COMMANDS", "ORG", "PRODUCT", "Site", "run_site"]
+__all__ = ["BARE", "CODED", "COMMANDS", "ORG", "PRODUCT", "Site", "data", "run_site", "stored"]
 
 COMMANDS = "/connect-service/v2.1/commands"
 ORG = "o15535059999891"
@@ -20,8 +20,6 @@ CODED = "Coded001"
 """A product with a format of its own."""
 BARE = "Bare0001"
 """A product without a thing model."""
-LOST = "Lost0001"
-"""A product whose thing model is not loaded."""
 
 _STRUCT = {"items": [point("INT", identifier="x", required=True), point("STRING", identifier="unit")]}
 _ENUM = {"enumType": "INT", "enumDesc": {"0": "off", "1": "on"}}
@@ -136,3 +134,16 @@ def run_site(**settings: object) -> Iterator[Site]:
         site = Site(hub)
         with site.http:
             yield site
+
+
+def data(response: httpx.Response, code: int = 0) -> Any:
+    """`data` of an envelope with this code."""
+    body = response.json()
+    assert (body["code"], response.status_code) == (code, 200), body
+    return body["data"]
+
+
+def stored(site: Site, command_id: str) -> dict[str, Any]:
+    """A command as the API shows it."""
+    command: dict[str, Any] = data(site.call("get", {"commandId": command_id}, method="GET"))
+    return command
