@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from enos_ingest.commands.command import Command, Kind, State
@@ -203,7 +202,7 @@ def command(
         if service
         else set_measurepoint(identifier, device, "temp", number)
     )
-    made = Command(
+    return Command(
         id=identifier,
         device=device,
         kind=Kind.INVOKE_SERVICE if service else Kind.SET_MEASUREPOINT,
@@ -216,4 +215,3 @@ def command(
         created=at,
         application="scada",
     )
-    return replace(made)
