@@ -37,6 +37,12 @@ _FIXED_LENGTHS = {
     PacketType.DISCONNECT: 0,
 }
 
+_TLS_HANDSHAKE = 0x16
+"""What a client begins with that takes the port for one of TLS. [RFC 8446 5.1]"""
+
+_HTTP_METHODS = b"DGHOPT"
+"""How a client begins that takes it for one of HTTP: DELETE, GET, HEAD, OPTIONS, POST, TRACE."""
+
 _PUBACK = PacketType.PUBACK
 
 
@@ -267,6 +273,10 @@ class _Begun:
 
     def _look_at_first_byte(self, first_byte: int) -> None:
         if self._is_first:
+            if first_byte == _TLS_HANDSHAKE:
+                raise MalformedPacketError("the client spoke TLS to the plain port")
+            if first_byte in _HTTP_METHODS:
+                raise MalformedPacketError("the client spoke HTTP to the MQTT port")
             if first_byte != PacketType.CONNECT << 4:
                 raise MalformedPacketError(
                     f"first packet begins with byte {first_byte:#04x}, no CONNECT [MQTT-3.1.0-1]"

@@ -268,11 +268,12 @@ HEAD = b"\x00\x04MQTT\x04"
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a", "protocol b'MQIsdp' level 3"),
-        (b"\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a", "protocol b'MQTT' level 5"),
-        (b"\x00\x04MQTT\x03\x02\x00\x3c\x00\x01a", "level 3"),
+        (b"\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a", "^MQTT 3.1 is not served, MQTT 3.1.1 is$"),
+        (b"\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a", "^MQTT 5 is not served, MQTT 3.1.1 is$"),
+        (b"\x00\x04MQTT\x03\x02\x00\x3c\x00\x01a", "^level 3 of the protocol 'MQTT' is not served"),
         (b"\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a", "level 132"),
-        (b"\x00\x04mqtt\x04\x02\x00\x3c\x00\x01a", "protocol b'mqtt'"),
+        (b"\x00\x04mqtt\x04\x02\x00\x3c\x00\x01a", "level 4 of the protocol 'mqtt'"),
+        (b"\x00\x04M\xff\nT\x04\x02\x00\x3c\x00\x01a", "level 4 of the protocol 'M"),
     ],
 )
 def test_other_versions_are_told_apart(body: bytes, said: str) -> None:

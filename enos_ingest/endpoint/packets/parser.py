@@ -138,6 +138,13 @@ class _Fields:
         return self.take(self.remaining)
 
 
+def _version(name: bytes, level: int) -> str:
+    """What people call a version of MQTT."""
+    known = {(b"MQIsdp", 3): "MQTT 3.1", (b"MQTT", 5): "MQTT 5"}
+    protocol = name[:10].decode("ascii", "backslashreplace")
+    return known.get((name, level)) or f"level {level} of the protocol {protocol!r}"
+
+
 def parse_connect(body: bytes) -> Connect:
     """The body of a CONNECT packet. [MQTT 3.1] [MQTT-3.1.4-1]
 
@@ -148,7 +155,7 @@ def parse_connect(body: bytes) -> Connect:
     fields = _Fields(body)
     name, level = fields.data(), fields.take(1)[0]
     if (name, level) != (b"MQTT", 4):
-        raise UnsupportedVersionError(f"protocol {name[:10]!r} level {level}")
+        raise UnsupportedVersionError(f"{_version(name, level)} is not served, MQTT 3.1.1 is")
     flags = fields.take(1)[0]
     if flags & 1:
         raise MalformedPacketError("reserved flag of CONNECT is set [MQTT-3.1.2-3]")

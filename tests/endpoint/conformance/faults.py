@@ -40,7 +40,7 @@ FIRST = [
     Fault("[MQTT-3.1.0-1] PINGREQ first", PINGREQ, 1, "no CONNECT"),
     Fault("[MQTT-3.1.0-1] PUBLISH first", encode_publish("a", b""), 1, "no CONNECT"),
     Fault("[MQTT-3.1.0-1] SUBSCRIBE first", b"\x82\x06\x00\x01\x00\x01a\x00", 1, "no CONNECT"),
-    Fault("[MQTT-3.1.0-1] another protocol first", b"GET / HTTP/1.1\r\n\r\n", 1, "no CONNECT"),
+    Fault("[MQTT-3.1.0-1] another protocol first", b"GET / HTTP/1.1\r\n\r\n", 1, "spoke HTTP"),
     Fault("[MQTT-2.2.2-2] CONNECT with flags", b"\x11" + _connect(2, b"\x00\x01a")[1:], 1, "no CONNECT"),
     Fault("endless length of CONNECT", b"\x10\x80\x80\x80\x80", 5, "more than 4 bytes"),
     Fault("[MQTT-3.1.4-1] CONNECT without a body", b"\x10\x00", 2, "inside a field"),
