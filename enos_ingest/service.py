@@ -161,6 +161,7 @@ class Service:
                 connections=lambda: self._listener.connections,
                 devices_online=lambda: self._presence.online,
                 in_flight=lambda: self._intake.in_flight,
+                certificate_expires=self._certificate_expires,
                 incoming_bytes=lambda: self._listener.incoming.held,
                 outgoing_bytes=lambda: self._listener.outgoing.unread,
                 writer_stats=self._writer.stats,
@@ -249,6 +250,11 @@ class Service:
                 mqtt.tls_bind, "mqtt.tls_bind", certificate=self._certificate
             )
         self._mqtt_address = await self._listener.listen(mqtt.bind, "mqtt.bind")
+
+    def _certificate_expires(self) -> float | None:
+        """When the certificate expires, in seconds since 1970."""
+        expires = self._certificate.expires if self._certificate else None
+        return expires.timestamp() if expires else None
 
     def reload_certificate(self) -> None:
         """Read the certificate and its key again; new connections are served with them."""

@@ -206,6 +206,10 @@ class LimitsSettings:
             "New connections a second from one source address; as many may come at once.", low=1, high=1_000_000
         ),
     )
+    tls_handshakes: int = field(
+        default=1000,
+        metadata=_about("Handshakes of TLS that wait for their turn; more are refused.", low=1, high=1_000_000),
+    )
     in_flight: int = field(
         default=2000,
         metadata=_about(

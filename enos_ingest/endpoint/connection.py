@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
         if self._gone:
             return
         if isinstance(error, ssl.SSLError) and self._handler is None and not self._closing:
-            self._host.no_handshake(self, str(error))
+            self._host.no_handshake(self, error)
         self._end("network", "" if error is None else str(error))
         self._gone = True
         self._host.outgoing.forget(self)

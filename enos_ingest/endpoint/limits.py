@@ -32,6 +32,7 @@ REFUSED_REASONS = (
     "address_limit",
     "rate",
     "tls",
+    "handshakes",
     "malformed",
     "memory",
     "version",
@@ -41,7 +42,7 @@ REFUSED_REASONS = (
     "not_authorized",
 )
 """Why a connection does not get in: the words of admission, a handshake or CONNECT that fails or does not come, too
-much that is held of unfinished packets, and the other codes of CONNACK."""
+many handshakes that wait, too much that is held of unfinished packets, and the other codes of CONNACK."""
 
 CLOSED_REASONS = (
     "client", "network", "protocol", "keep_alive", "unfinished", "slow", "memory", "taken_over", "registry", "stopped",

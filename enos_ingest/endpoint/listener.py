@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 
 from enos_ingest.devices.access import may_publish
 from enos_ingest.endpoint.admission import Admission
 from enos_ingest.endpoint.authentication import Authenticator, Refused
 from enos_ingest.endpoint.connection import Connection
+from enos_ingest.endpoint.handshakes import Handshakes, TooManyHandshakesError
 from enos_ingest.endpoint.incoming import Incoming
 from enos_ingest.endpoint.limits import ConnectionCounters
 from enos_ingest.endpoint.outgoing import Outgoing
@@ -21,7 +23,7 @@ from enos_ingest.endpoint.packets import (
 )
 from enos_ingest.endpoint.relays import Relays
 from enos_ingest.endpoint.sessions import Sessions
-from enos_ingest.endpoint.tls import ServerCertificate
+from enos_ingest.endpoint.tls import ServerCertificate, in_words
 from enos_ingest.intake import Intake
 from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.protocol.identity import Channel, DeviceId, Hub, Operator
@@ -68,6 +70,7 @@ class MqttListener:
         self._limits = limits
         self.incoming = Incoming(limits.incoming_bytes_total)
         self.outgoing = Outgoing(limits.outgoing_bytes_total)
+        self._handshakes = Handshakes(limits.tls_handshakes)
         self._admission = Admission(limits)
         self._servers: list[asyncio.Server] = []
         self._inside: list[asyncio.Server] = []
@@ -102,7 +105,7 @@ class MqttListener:
 
         def accept() -> asyncio.BaseProtocol:
             connection = Connection(self, self._limits, inside=inside, is_tls=certificate is not None)
-            return connection if certificate is None else certificate.secure(connection)
+            return connection if certificate is None else certificate.secure(connection, self._handshakes)
 
         server = await self._loop.create_server(accept, sock=bound, backlog=_BACKLOG)
         (self._inside if inside else self._servers).append(server)
@@ -170,9 +173,12 @@ class MqttListener:
         """Count a stop in reading."""
         self._counters.reading_paused("memory")
 
-    def no_handshake(self, connection: Connection, why: str) -> None:
+    def no_handshake(self, connection: Connection, error: ssl.SSLError) -> None:
         """Count a connection whose TLS handshake failed."""
-        self._refuse(connection, None, "tls", f"TLS: {why}")
+        if isinstance(error, TooManyHandshakesError):
+            self._refuse(connection, None, "handshakes", str(error))
+        else:
+            self._refuse(connection, None, "tls", f"TLS: {in_words(error)}")
 
     def departed(self, connection: Connection) -> None:
         """Forget a connection whose socket is gone."""

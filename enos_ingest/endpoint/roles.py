@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Protocol
 
 from enos_ingest.endpoint.incoming import Incoming
@@ -66,7 +67,7 @@ class ConnectionHost(Protocol):
         """Count a stop in reading until there is room for a long packet."""
         ...
 
-    def no_handshake(self, connection: Connection, why: str) -> None:
+    def no_handshake(self, connection: Connection, error: ssl.SSLError) -> None:
         """Take the failure of TLS before CONNECT; the connection is at its end."""
         ...
 

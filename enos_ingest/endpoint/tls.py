@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from enos_ingest.endpoint.expiry import expiry_of
+from enos_ingest.endpoint.handshakes import Handshakes
 from enos_ingest.endpoint.tls_transport import TlsTransport
 from enos_ingest.errors import ConfigError
+from enos_ingest.logs import get_logger
 
-__all__ = ["ServerCertificate"]
+__all__ = ["ServerCertificate", "in_words"]
+
+log = get_logger(__name__)
+
+_SOON = timedelta(days=14)
+"""Time enough to get a new certificate by hand; those that are renewed by a program are by then."""
 
 
 class ServerCertificate:
@@ -24,21 +33,38 @@ class ServerCertificate:
 
     Attributes:
         context: TLS as it is now, for new connections; those that stand keep the context they began with.
+        expires: the end of the certificate's validity; None where that cannot be read.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate = certificate
         self._key = key
         self.context = _load(certificate, key)
+        self.expires = self._look_at_expiry()
 
     def reload(self) -> None:
         """Read both files again; raises ConfigError, and then what was in force stays."""
         # A context of its own, not the one in force: of two files that are being replaced it could take one.
         self.context = _load(self._certificate, self._key)
+        self.expires = self._look_at_expiry()
 
-    def secure(self, protocol: asyncio.Protocol) -> TlsTransport:
+    def secure(self, protocol: asyncio.Protocol, handshakes: Handshakes) -> TlsTransport:
         """What to give a server in place of `protocol`: TLS with the certificate of now, in front of it."""
-        return TlsTransport(self.context, protocol)
+        return TlsTransport(self.context, protocol, handshakes)
+
+    def _look_at_expiry(self) -> datetime | None:
+        """When the certificate expires; says so where that is soon or was: clients will not connect any more."""
+        try:
+            expires = expiry_of(self._certificate.read_text("ascii", "replace"))
+        except (OSError, ValueError) as error:
+            log.warning("cannot see when the certificate expires", file=str(self._certificate), error=str(error))
+            return None
+        left = expires - datetime.now(UTC)
+        if left < timedelta(0):
+            log.warning("the certificate has expired", file=str(self._certificate), at=str(expires))
+        elif left < _SOON:
+            log.warning("the certificate expires soon", file=str(self._certificate), at=str(expires), days=left.days)
+        return expires
 
 
 def _load(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -62,9 +88,12 @@ def _load(certificate: Path, key: Path) -> ssl.SSLContext:
             raise ConfigError(f"mqtt.tls_key: {key} is encrypted: the hub needs it without a passphrase") from None
         if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigError(f"mqtt.tls_key: {key} is not the key of the certificate {certificate}") from None
-        reason = getattr(error, "reason", None) or error.strerror or "broken PEM"
+        if not isinstance(error, ssl.SSLError):
+            reason = error.strerror
+        else:
+            reason = in_words(error) if error.reason else "broken PEM"
         raise ConfigError(
-            f"mqtt.tls_certificate, mqtt.tls_key: {certificate} and {key} cannot be used: {_in_words(reason)}"
+            f"mqtt.tls_certificate, mqtt.tls_key: {certificate} and {key} cannot be used: {reason}"
         ) from error
     return context
 
@@ -81,6 +110,22 @@ def _look_for(file: Path, setting: str, mark: bytes, noun: str) -> None:
         raise ConfigError(f"{setting}: {file} holds no {noun} as PEM")
 
 
-def _in_words(reason: str) -> str:
-    """What OpenSSL calls `EE_KEY_TOO_SMALL`."""
-    return reason.replace("_", " ").lower()
+_WORDS = {
+    "HTTP_REQUEST": "the client spoke HTTP",
+    "WRONG_VERSION_NUMBER": "the client did not speak TLS",
+    "RECORD_LAYER_FAILURE": "the client did not speak TLS",
+    "PACKET_LENGTH_TOO_LONG": "the client did not speak TLS",
+    "UNSUPPORTED_PROTOCOL": "the client asked for a version older than TLS 1.2",
+    "NO_SHARED_CIPHER": "the client and the certificate have no cipher in common",
+    "TLSV1_ALERT_UNKNOWN_CA": "the client does not trust the certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the client does not accept the certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the client does not accept the certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the client takes the certificate for expired: it is, or a clock is wrong",
+}
+"""What OpenSSL's reasons mean to an operator."""
+
+
+def in_words(error: ssl.SSLError) -> str:
+    """What went wrong, as OpenSSL tells it, without its places in source files."""
+    reason = error.reason or "no reason given"
+    return _WORDS.get(reason) or reason.replace("_", " ").lower()

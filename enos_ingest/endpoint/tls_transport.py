@@ -7,6 +7,8 @@ import contextlib
 import ssl
 from typing import Any, cast
 
+from enos_ingest.endpoint.handshakes import Handshakes, TooManyHandshakesError
+
 __all__ = ["TlsTransport"]
 
 _ALERT_SECONDS = 5.0
@@ -23,7 +25,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """The server's side of TLS: to the socket's transport a protocol, to the protocol behind it a transport.
 
     That protocol is told of the connection before the handshake, so that it can turn it away unspent, and it has no
-    step to take for it: the handshake is made as the client's bytes come in, data follow it. The event loops'
+    step to take for it: the handshake is made as the client's bytes come in, in turn with those of others, and data
+    follow it. The event loops'
     own TLS would tell only after it; their `start_tls` loses what a client sends at once (uvloop), or holds 256 KiB
     for each connection, where this takes 20 (asyncio).
 
@@ -34,11 +37,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_cut", "_ended", "_failure", "_has_left", "_incoming", "_outgoing", "_protocol", "_secured", "_socket", "_tls",
+        "_cut", "_ended", "_failure", "_handshakes", "_has_left", "_incoming", "_outgoing", "_protocol", "_secured",
+        "_socket", "_tls",
     )  # fmt: skip
 
-    def __init__(self, context: ssl.SSLContext, protocol: asyncio.BaseProtocol) -> None:
+    def __init__(self, context: ssl.SSLContext, protocol: asyncio.BaseProtocol, handshakes: Handshakes) -> None:
         super().__init__()
+        self._handshakes = handshakes
         self._protocol = cast(asyncio.Protocol, protocol)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -60,8 +65,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.data_received(data)
             return
         self._incoming.write(data)
-        if self._secured or self._shake_hands():
+        if self._secured:
             self._read()
+        elif not self._ended:
+            self._socket.pause_reading()
+            try:
+                self._handshakes.wait(self)
+            except TooManyHandshakesError as error:
+                self._fail(error)
 
     def eof_received(self) -> None:
         self._protocol.eof_received()
@@ -80,6 +91,16 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         # Each holds the other: without this the memory would come back only with the next collection of garbage.
         protocol, self._protocol = self._protocol, _NOBODY
         protocol.connection_lost(self._failure or error)
+
+    # What `Handshakes` calls.
+
+    def shake_hands(self) -> None:
+        """Take the handshake as far as the client's bytes reach, then read on."""
+        if self._ended:
+            return
+        self._socket.resume_reading()
+        if self._shake_hands():
+            self._read()
 
     # What the protocol calls.
 

@@ -49,6 +49,7 @@ class Readings:
     incoming_bytes: Callable[[], int]
     outgoing_bytes: Callable[[], int]
     writer_stats: Callable[[], WriterStats]
+    certificate_expires: Callable[[], float | None]
     commands_waiting: Callable[[], int]
     commands_cached: Callable[[], int]
 
@@ -274,6 +275,13 @@ class _Live(Collector):
         yield GaugeMetricFamily(
             "enos_ingest_outgoing_bytes", "Bytes that wait for clients that read slowly.", now.outgoing_bytes()
         )
+        expires = now.certificate_expires()
+        if expires is not None:
+            yield GaugeMetricFamily(
+                "enos_ingest_certificate_expires_seconds",
+                "When the certificate of the TLS port expires, in seconds since 1970.",
+                expires,
+            )
         yield GaugeMetricFamily(
             "enos_ingest_store_up", "1 while the store can commit, else 0.", 1 if stats.failure is None else 0
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 
 import pytest
 
@@ -48,9 +49,9 @@ class Everything:
         """Note it."""
         self.told.append("waits")
 
-    def no_handshake(self, _: Connection, why: str) -> None:
+    def no_handshake(self, _: Connection, error: ssl.SSLError) -> None:
         """Note it."""
-        self.told.append(why)
+        self.told.append(str(error))
 
     def departed(self, _: Connection) -> None:
         """Note it."""

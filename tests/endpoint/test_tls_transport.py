@@ -16,6 +16,7 @@ import trustme
 import uvloop
 
 from enos_ingest.endpoint import tls_transport
+from enos_ingest.endpoint.handshakes import Handshakes
 from enos_ingest.endpoint.tls_transport import TlsTransport
 from tests.process import PATIENCE
 
@@ -145,8 +146,9 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     thread = threading.Thread(target=loop.run_forever, name="TLS server")
     thread.start()
     site = Site(loop, server_context())
+    handshakes = site.call(Handshakes, 100)
     server: asyncio.Server = site.run(
-        loop.create_server(lambda: TlsTransport(site.context, Recorder(site)), "127.0.0.1", 0)
+        loop.create_server(lambda: TlsTransport(site.context, Recorder(site), handshakes), "127.0.0.1", 0)
     )
     assert server.sockets is not None
     site.port = server.sockets[0].getsockname()[1]
