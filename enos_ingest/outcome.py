@@ -52,7 +52,7 @@ class Record:
 
     `activated` names devices whose first successful login this is; `time` is when, in epoch milliseconds. `command` is
     a command as it is from now on, in place of what is stored under its id. `changes` are what else it changes,
-    `wanted` what it asks for.
+    `wanted` what it asks for. `serial` numbers the records that change the registry, 0 for others.
     """
 
     points: list[Point]
@@ -62,6 +62,7 @@ class Record:
     command: Command | None = None
     changes: tuple[Change, ...] = ()
     wanted: FactsWanted | None = None
+    serial: int = 0
 
 
 @dataclass(slots=True)

@@ -7,11 +7,18 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from enos_ingest.devices.passwords import hash_api_key
 from enos_ingest.protocol.identity import DeviceId
 
-__all__ = ["Application", "Device", "Directory", "OperatorAccount", "Product", "derive_asset_id"]
+__all__ = ["Application", "Device", "Directory", "Link", "OperatorAccount", "Origin", "Product", "derive_asset_id"]
+
+Origin: TypeAlias = Literal["file", "wire"]
+"""Where a row of the registry is from: the registry file, or a device."""
+
+Link: TypeAlias = tuple[DeviceId, DeviceId]
+"""A gateway and a sub-device in its topology."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +37,22 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device; `activated` is the time of its first successful login in epoch milliseconds, None before."""
+    """One device.
+
+    Attributes:
+        activated: the time of its first successful login in epoch milliseconds, None before.
+        origin: what declared it last: the registry `file`, or the `wire`, where a gateway registered it.
+        name, timezone: what the gateway said of it; the name as JSON text. "" for nothing.
+    """
 
     id: DeviceId
     secret: str = field(default="", repr=False)
     asset_id: str = ""
     enabled: bool = True
     activated: int | None = None
+    origin: Origin = "file"
+    name: str = ""
+    timezone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +81,20 @@ class Directory:
     Args:
         products, devices, applications, operators: the rows; devices name declared products.
         topology: (gateway, sub-device) pairs; a sub-device may belong to several gateways.
+        wired: those of the pairs that came over the wire.
+        released: pairs of the registry file that are no more, as the gateway has let the sub-device go, and when.
     """
 
     def __init__(
         self,
         products: Iterable[Product] = (),
         devices: Iterable[Device] = (),
-        topology: Iterable[tuple[DeviceId, DeviceId]] = (),
+        topology: Iterable[Link] = (),
         applications: Iterable[Application] = (),
         operators: Iterable[OperatorAccount] = (),
+        *,
+        wired: Iterable[Link] = (),
+        released: Mapping[Link, int] = MappingProxyType({}),
     ) -> None:
         self.products: Mapping[str, Product] = MappingProxyType({row.key: row for row in products})
         self.devices: Mapping[DeviceId, Device] = MappingProxyType({row.id: row for row in devices})
@@ -92,6 +113,8 @@ class Directory:
         }
         self._sub_devices = {key: frozenset(value) for key, value in sub_devices.items()}
         self._gateways = {key: frozenset(value) for key, value in gateways.items()}
+        self.wired = frozenset(wired)
+        self.released: Mapping[Link, int] = MappingProxyType(dict(released))
 
     def find_by_key(self, key: str) -> Application | None:
         """The application with this `key`, EnOS's appKey."""

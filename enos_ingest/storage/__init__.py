@@ -9,11 +9,13 @@ group         what many messages write in one transaction
 inbox         points as they arrive, until they are folded
 quarantine    rejected messages, bounded by rows and by bytes
 command_rows  commands as the writer stores them
+change_rows   what else uplinks change, as the writer stores it: topology, attributes, tags, events, presence
 database      the writer's connection: one commit, and whether it reached the file that people see
 fold          brings points from the inbox into their place, beside the commits
 sorter        the thread that sorts for the fold
 writer        the writer thread: group commit, retries, telling who waits
 reader        points, latest values and rejected messages, read without blocking the writer
+facts         attributes, tags, events and presence, read
 commands      commands, read, searched, and deleted when they are old
 command_query a search for commands as SQL
 registry      products, devices, topology and accounts, read and changed in one transaction

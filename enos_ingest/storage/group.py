@@ -11,11 +11,11 @@ import orjson
 
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Point, Record
-from enos_ingest.storage import command_rows, inbox, quarantine
-from enos_ingest.storage.inbox import Content
+from enos_ingest.storage import change_rows, command_rows, inbox, quarantine
+from enos_ingest.storage.inbox import ORIGINS, Content
 from enos_ingest.storage.store import Done
 
-__all__ = ["MAX_POINTS", "MAX_RECORDS", "ORIGINS", "Group", "SeriesIds", "SeriesKey", "append_points", "store"]
+__all__ = ["MAX_POINTS", "MAX_RECORDS", "Group", "SeriesIds", "SeriesKey", "append_points", "store"]
 
 SeriesKey: TypeAlias = tuple[str, str, str]
 """Product key, device key, measurement point."""
@@ -35,9 +35,6 @@ MAX_BYTES = 16 * 2**20
 """Bytes of points and rejected payloads in one transaction; bounds the memory for handing them over, about
 three times as much."""
 
-ORIGINS = ("post", "resume", "integration")
-"""The ways a point may come; the database holds the index, so the order must not change."""
-
 _ORIGIN_CODES = {name: code for code, name in enumerate(ORIGINS)}
 
 _KEYS_A_STATEMENT = 100
@@ -54,12 +51,13 @@ class Special(NamedTuple):
     """A record that takes more than to append its points, and those of its points whose series is to be found yet.
 
     `rows` are all its points, with the series' key in place of its id where that is not known; none where all are.
-    `command` is its command as a row.
+    `command` is its command as a row, `changes` are its changes.
     """
 
     record: Record
     rows: _Rows
     command: command_rows.Row | None = None
+    changes: tuple[change_rows.Rows, ...] = ()
 
 
 class Group:
@@ -82,7 +80,7 @@ class Group:
         self.size = 0
         """How many bytes they have together, about."""
         self.special: dict[int, Special] = {}
-        """Records with new series, a rejection, an activation or a command, by their place."""
+        """Records with new series, or with more than points, by their place."""
         self.faults: dict[int, StorageError] = {}
         """Why no database could hold a record, by its place; nothing of it is written."""
 
@@ -98,19 +96,29 @@ class Group:
         """Append a record; whatever is wrong with it, it fails alone."""
         points, rejection = record.points, record.rejection
         part, rows, command = b"", _NO_ROWS, None
+        changes: tuple[change_rows.Rows, ...] = ()
         try:
             if points:
                 part, rows = _encode(points, known)
             if record.command is not None:
                 command = command_rows.to_row(record.command)
+            if record.changes:
+                changes = change_rows.to_rows(record.changes)
         except Exception as error:  # noqa: BLE001 - told to who waits for this record
             self.fail(len(self.dones), error)
         else:
             self.points += len(points)
             self.size += len(part)
-            if rows or rejection is not None or record.activated is not None or command is not None:
-                self.special[len(self.dones)] = Special(record, rows, command)
-                self.size += sum(len(row[2]) for row in rows)
+            if (
+                rows
+                or rejection is not None
+                or record.activated is not None
+                or command is not None
+                or changes
+                or record.wanted is not None
+            ):
+                self.special[len(self.dones)] = Special(record, rows, command, changes)
+                self.size += sum(len(row[2]) for row in rows) + change_rows.size(changes)
                 if rejection is not None:
                     self.size += len(rejection.payload)
                 if command is not None:
@@ -189,6 +197,8 @@ def store(
     content = inbox.append(connection, parts, group.points)
     rejections = [each.record.rejection for each in special if each.record.rejection is not None]
     quarantine.add(connection, rejections, bounds)
+    # Before activations: the device may be one of those that are registered here.
+    change_rows.put(connection, [(each.changes, each.record.wanted) for each in special])
     for each in special:
         device = each.record.activated
         if device is not None:
@@ -197,6 +207,9 @@ def store(
                 (each.record.time, *device),
             )
     command_rows.put(connection, [each.command for each in special if each.command is not None])
+    serial = max((each.record.serial for each in special), default=0)
+    if serial:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'registry_serial'", (serial,))
     return found, content
 
 

@@ -12,7 +12,10 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
-__all__ = ["ARRIVED", "UPSERT", "Content", "Row", "append", "content", "fold_all", "pending"]
+__all__ = ["ARRIVED", "ORIGINS", "UPSERT", "Content", "Row", "append", "content", "fold_all", "pending"]
+
+ORIGINS = ("post", "resume", "integration")
+"""The ways a point may come; the database holds the index, so the order must not change."""
 
 # `rows` of a commit is an array of [series, time, value, quality, origin]. The value is a JSON string that holds JSON
 # text: SQLite neither converts its numbers nor sees a NUL, which is escaped twice.

@@ -232,7 +232,93 @@ _COMMANDS: Migration = (
     "CREATE INDEX commands_finished ON commands (finished) WHERE finished IS NOT NULL",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS)
+_FLEET: Migration = (
+    # `origin`: 0 the registry file, 1 the wire. `name` is JSON text.
+    "ALTER TABLE devices ADD COLUMN origin INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE devices ADD COLUMN name TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE devices ADD COLUMN timezone TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE topology ADD COLUMN origin INTEGER NOT NULL DEFAULT 0",
+    # Sub-devices of the registry file that their gateway has let go: the file must not bring them back by itself.
+    """
+    CREATE TABLE released (
+        gateway_product_key TEXT NOT NULL,
+        gateway_device_key TEXT NOT NULL,
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        PRIMARY KEY (gateway_product_key, gateway_device_key, product_key, device_key)
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Which change of the registry that came over the wire is the last one in it.
+    "INSERT INTO meta VALUES ('registry_serial', 0)",
+    # What devices say of themselves. `value` and `fields` are JSON texts, `origin` is as that of points.
+    """
+    CREATE TABLE attributes (
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        identifier TEXT NOT NULL,
+        value TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        origin INTEGER NOT NULL,
+        PRIMARY KEY (product_key, device_key, identifier)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE tags (
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        value TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        PRIMARY KEY (product_key, device_key, tag)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE events (
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        event TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        fields TEXT NOT NULL,
+        origin INTEGER NOT NULL,
+        PRIMARY KEY (product_key, device_key, event, time)
+    ) STRICT, WITHOUT ROWID
+    """,
+    # When devices came and went; the gateway is the one that they came and went through.
+    """
+    CREATE TABLE presence (
+        id INTEGER PRIMARY KEY,
+        product_key TEXT NOT NULL,
+        device_key TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        online INTEGER NOT NULL,
+        why TEXT NOT NULL,
+        gateway_product_key TEXT,
+        gateway_device_key TEXT
+    ) STRICT
+    """,
+    "CREATE INDEX presence_device ON presence (product_key, device_key)",
+    # The newest hundred of each device are kept: a device that comes and goes all day must not fill the disk. By a
+    # trigger, for thousands of devices that go at once: SQLite does it without a return to Python for each.
+    """
+    CREATE TRIGGER presence_added AFTER INSERT ON presence BEGIN
+        DELETE FROM presence WHERE product_key = new.product_key AND device_key = new.device_key AND id <= (
+            SELECT id FROM presence WHERE product_key = new.product_key AND device_key = new.device_key
+            ORDER BY id DESC LIMIT 1 OFFSET 100
+        );
+    END
+    """,
+    # Points and events are history and stay; what is said of a device as it is goes with it.
+    """
+    CREATE TRIGGER device_removed AFTER DELETE ON devices BEGIN
+        DELETE FROM attributes WHERE product_key = old.product_key AND device_key = old.device_key;
+        DELETE FROM tags WHERE product_key = old.product_key AND device_key = old.device_key;
+        DELETE FROM presence WHERE product_key = old.product_key AND device_key = old.device_key;
+    END
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS, _FLEET)
 """Append only: the first leads to version 1, and no released one may ever change."""
 
 

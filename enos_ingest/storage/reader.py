@@ -12,8 +12,7 @@ import orjson
 
 from enos_ingest.outcome import Point
 from enos_ingest.storage.faults import translated
-from enos_ingest.storage.group import ORIGINS
-from enos_ingest.storage.inbox import Row, pending
+from enos_ingest.storage.inbox import ORIGINS, Row, pending
 from enos_ingest.storage.sqlite import connect_reader
 from enos_ingest.storage.store import QuarantineEntry, QuarantineSummary
 from enos_ingest.storage.transactions import snapshot

@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import orjson
 
 from enos_ingest.devices.declaration import Change, Declaration, apply_declaration, hash_passwords
-from enos_ingest.devices.directory import Application, Device, Directory, OperatorAccount, Product
+from enos_ingest.devices.directory import (
+    Application,
+    Device,
+    Directory,
+    Link,
+    OperatorAccount,
+    Origin,
+    Product,
+)
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.sqlite import connect_reader, connect_writer
 from enos_ingest.storage.transactions import snapshot, transaction
 
-__all__ = ["SqliteRegistry", "open_registry"]
+__all__ = ["SqliteRegistry", "Stored", "open_registry"]
+
+ORIGINS: tuple[Origin, ...] = ("file", "wire")
+"""The database holds the index, so the order must not change."""
 
 _Row: TypeAlias = tuple[Any, ...]
+
+
+class Stored(NamedTuple):
+    """The registry as it was read.
+
+    `revision` grows with each change but those over the wire, `serial` is the number of the last one of those.
+    """
+
+    revision: int
+    serial: int
+    directory: Directory
 
 
 class SqliteRegistry:
@@ -43,9 +66,15 @@ class SqliteRegistry:
             return _load_directory(self._connection)
 
     def revision(self) -> int:
-        """A number that grows with every change of the registry; cheap enough to ask many times a second."""
+        """A number that grows with every change of the registry but those over the wire; cheap to ask for."""
         with translated(self._path):
             return _revision(self._connection)
+
+    def stored(self) -> Stored:
+        """The registry as it is now, and how far it is, as of one moment."""
+        with translated(self._path), snapshot(self._connection):
+            serial = self._connection.execute("SELECT value FROM meta WHERE name = 'registry_serial'").fetchone()[0]
+            return Stored(_revision(self._connection), int(serial), _load_directory(self._connection))
 
     def apply(self, compute: Callable[[Directory], Directory]) -> tuple[Directory, Directory]:
         """Change the registry to what `compute` makes of it, nobody else coming between.
@@ -100,7 +129,7 @@ def open_registry(path: Path, *, read_only: bool = False) -> SqliteRegistry:
 
 
 def _revision(connection: sqlite3.Connection) -> int:
-    """A number that grows with every change of the registry."""
+    """As `SqliteRegistry.revision`."""
     return int(connection.execute("SELECT value FROM meta WHERE name = 'registry_revision'").fetchone()[0])
 
 
@@ -115,18 +144,35 @@ def _load_directory(connection: sqlite3.Connection) -> Directory:
             )
         ]
         devices = [
-            Device(DeviceId(product_key, device_key), secret, asset_id, bool(enabled), activated)
-            for product_key, device_key, secret, asset_id, enabled, activated in connection.execute(
-                "SELECT product_key, device_key, secret, asset_id, enabled, activated "
-                "FROM devices ORDER BY product_key, device_key"
+            Device(
+                DeviceId(product_key, device_key),
+                secret,
+                asset_id,
+                bool(enabled),
+                activated,
+                ORIGINS[origin],
+                name,
+                timezone,
+            )
+            for product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone in (
+                connection.execute(
+                    "SELECT product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone "
+                    "FROM devices ORDER BY product_key, device_key"
+                )
             )
         ]
-        topology = [
-            (DeviceId(gateway_product_key, gateway_device_key), DeviceId(product_key, device_key))
-            for gateway_product_key, gateway_device_key, product_key, device_key in connection.execute(
-                "SELECT gateway_product_key, gateway_device_key, product_key, device_key FROM topology"
+        links = {
+            _link(row): ORIGINS[row[4]]
+            for row in connection.execute(
+                "SELECT gateway_product_key, gateway_device_key, product_key, device_key, origin FROM topology"
             )
-        ]
+        }
+        released = {
+            _link(row): int(row[4])
+            for row in connection.execute(
+                "SELECT gateway_product_key, gateway_device_key, product_key, device_key, time FROM released"
+            )
+        }
         applications = [
             Application(name, key, secret, api_key_hash, _scopes(scopes))
             for name, key, secret, api_key_hash, scopes in connection.execute(
@@ -139,7 +185,8 @@ def _load_directory(connection: sqlite3.Connection) -> Directory:
                 "SELECT name, password_hash, scopes FROM operators ORDER BY name"
             )
         ]
-    return Directory(products, devices, topology, applications, operators)
+    wired = [link for link, origin in links.items() if origin == "wire"]
+    return Directory(products, devices, links, applications, operators, wired=wired, released=released)
 
 
 def _write(connection: sqlite3.Connection, old: Directory, new: Directory) -> bool:
@@ -151,7 +198,8 @@ def _write(connection: sqlite3.Connection, old: Directory, new: Directory) -> bo
     before = connection.total_changes
     _write_products(connection, old.products, new.products)
     _write_devices(connection, old.devices, new.devices)
-    _write_topology(connection, _pairs(old), _pairs(new))
+    _write_topology(connection, _links(old), _links(new))
+    _write_released(connection, old.released, new.released)
     _write_applications(connection, old.applications, new.applications)
     _write_operators(connection, old.operators, new.operators)
     changed = connection.total_changes != before
@@ -194,23 +242,53 @@ def _write_devices(
         [row.id for row in changed if row.id in old and old[row.id].asset_id != row.asset_id],
     )
     connection.executemany(
-        "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (product_key, device_key) DO UPDATE SET "
-        "secret = excluded.secret, asset_id = excluded.asset_id, enabled = excluded.enabled",
-        [(*row.id, row.secret, row.asset_id, row.enabled, row.activated) for row in changed],
+        "INSERT INTO devices (product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (product_key, device_key) DO UPDATE SET "
+        "secret = excluded.secret, asset_id = excluded.asset_id, enabled = excluded.enabled, "
+        "origin = excluded.origin, name = excluded.name, timezone = excluded.timezone",
+        [
+            (
+                *row.id,
+                row.secret,
+                row.asset_id,
+                row.enabled,
+                row.activated,
+                ORIGINS.index(row.origin),
+                row.name,
+                row.timezone,
+            )
+            for row in changed
+        ],
     )
 
 
-def _write_topology(
-    connection: sqlite3.Connection, old: set[tuple[DeviceId, DeviceId]], new: set[tuple[DeviceId, DeviceId]]
-) -> None:
+def _write_topology(connection: sqlite3.Connection, old: Mapping[Link, Origin], new: Mapping[Link, Origin]) -> None:
     connection.executemany(
         "DELETE FROM topology WHERE gateway_product_key = ? AND gateway_device_key = ? "
         "AND product_key = ? AND device_key = ?",
-        [(*gateway, *device) for gateway, device in old - new],
+        [(*gateway, *device) for gateway, device in old.keys() - new.keys()],
     )
     connection.executemany(
-        "INSERT INTO topology VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [(*gateway, *device) for gateway, device in new - old],
+        "INSERT INTO topology (gateway_product_key, gateway_device_key, product_key, device_key, origin) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET origin = excluded.origin",
+        [
+            (*gateway, *device, ORIGINS.index(origin))
+            for (gateway, device), origin in new.items()
+            if old.get((gateway, device)) != origin
+        ],
+    )
+
+
+def _write_released(connection: sqlite3.Connection, old: Mapping[Link, int], new: Mapping[Link, int]) -> None:
+    connection.executemany(
+        "DELETE FROM released WHERE gateway_product_key = ? AND gateway_device_key = ? "
+        "AND product_key = ? AND device_key = ?",
+        [(*gateway, *device) for gateway, device in old.keys() - new.keys()],
+    )
+    connection.executemany(
+        "INSERT INTO released (gateway_product_key, gateway_device_key, product_key, device_key, time) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET time = excluded.time",
+        [(*gateway, *device, time) for (gateway, device), time in new.items() if old.get((gateway, device)) != time],
     )
 
 
@@ -245,11 +323,19 @@ def _changed(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> Iterable[Any]:
 
 
 def _same_but_activated(old: Device | None, new: Device) -> bool:
-    return old is not None and (old.secret, old.asset_id, old.enabled) == (new.secret, new.asset_id, new.enabled)
+    return old is not None and replace(old, activated=new.activated) == new
 
 
-def _pairs(directory: Directory) -> set[tuple[DeviceId, DeviceId]]:
-    return {(gateway, device) for gateway, devices in directory.topology.items() for device in devices}
+def _link(row: _Row) -> Link:
+    return DeviceId(row[0], row[1]), DeviceId(row[2], row[3])
+
+
+def _links(directory: Directory) -> dict[Link, Origin]:
+    return {
+        (gateway, device): "wire" if (gateway, device) in directory.wired else "file"
+        for gateway, devices in directory.topology.items()
+        for device in devices
+    }
 
 
 def _scopes(text: str) -> frozenset[str]:

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from enos_ingest.outcome import Point
 from enos_ingest.storage import fold, inbox, reader, sorter
 from enos_ingest.storage.fold import Fold
-from enos_ingest.storage.group import ORIGINS
+from enos_ingest.storage.inbox import ORIGINS
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.sqlite import connect_writer
 

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from enos_ingest.devices.directory import Device
 from enos_ingest.errors import NewerDatabaseError, StorageError
+from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.migrations import APPLICATION_ID, MIGRATIONS, Migration
+from enos_ingest.storage.registry import open_registry
 from enos_ingest.storage.sqlite import connect_reader, connect_writer
+from enos_ingest.storage.transactions import transaction
 from tests.storage.samples import (
     DEVICE,
     PRODUCT,
@@ -148,7 +152,7 @@ def test_version_two_gets_commands_and_keeps_what_waits(tmp_path: Path) -> None:
         connection.execute("INSERT INTO series VALUES (7, ?, ?, 'temp')", (PRODUCT, DEVICE))
         rows = '[[7, 1, "1.0", 3, 1]]'
         connection.execute("INSERT INTO inbox (points, size, rows) VALUES (1, ?, ?)", (len(rows), rows))
-    with pytest.raises(StorageError, match="schema version 2, this program needs 3: start the service once"):
+    with pytest.raises(StorageError, match="schema version 2, this program needs 4: start the service once"):
         SqliteCommands(path)
 
     async def run() -> None:
@@ -156,7 +160,7 @@ def test_version_two_gets_commands_and_keeps_what_waits(tmp_path: Path) -> None:
             await commit(writer, ordered(command()))
 
     asyncio.run(run())
-    assert version(path) == 3
+    assert version(path) == len(MIGRATIONS)
     assert stored(path) == [point(1.0, time=1, quality=3, origin="resume")]
     with SqliteCommands(path) as commands:
         assert commands.unfinished() == [command()]
@@ -184,3 +188,19 @@ def test_the_view_seeks(tmp_path: Path, condition: str) -> None:
         steps = [step[3] for step in connection.execute(query, (PRODUCT, DEVICE))]
     assert any(step.startswith("SEARCH points USING PRIMARY KEY (series=?") for step in steps), steps
     assert any(step.startswith("SEARCH series USING COVERING INDEX") for step in steps), steps
+
+
+def test_version_three_keeps_its_registry_as_the_files(tmp_path: Path) -> None:
+    """Whatever stood in it came from a registry file; nothing has been let go, and no change came over the wire."""
+    path = tmp_path / "x.db"
+    with closing(connect_writer(path, migrations=MIGRATIONS[:3])) as connection, transaction(connection):
+        connection.execute("INSERT INTO products VALUES ('P', '', '', 0, 0, 0, 0, '')")
+        connection.execute("INSERT INTO devices VALUES ('P', 'gw', 's', 'a', 1, 7), ('P', 'sub', 's', 'b', 1, NULL)")
+        connection.execute("INSERT INTO topology VALUES ('P', 'gw', 'P', 'sub')")
+    connect_writer(path).close()
+    gateway, sub_device = DeviceId("P", "gw"), DeviceId("P", "sub")
+    with open_registry(path, read_only=True) as registry:
+        found = registry.stored()
+    assert found.directory.devices[gateway] == Device(gateway, "s", "a", True, 7, "file", "", "")
+    assert found.directory.topology == {gateway: {sub_device}}
+    assert (found.directory.wired, dict(found.directory.released), found.serial) == (frozenset(), {}, 0)
