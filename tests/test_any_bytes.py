@@ -1,4 +1,4 @@
-"""Whatever bytes arrive on one of the three topics, there is exactly one reply, and it is one of five codes."""
+"""Whatever bytes arrive on a topic of measurement points, there is exactly one reply, and it is one of five codes."""
 
 from __future__ import annotations
 

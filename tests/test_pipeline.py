@@ -312,6 +312,8 @@ def test_routes_are_told_by_family_and_action() -> None:
         "integration/measurepoint/post",
         "session/combine/login",
         "session/combine/logout",
+        "sys/thing/measurepoint/post",
+        "sys/thing/measurepoint/post/batch",
         "sys/thing/measurepoint/resume",
         "sys/thing/measurepoint/resume/batch",
     ]

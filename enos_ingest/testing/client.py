@@ -163,12 +163,18 @@ class TestClient:
             if not isinstance(wanted, str) or reply["id"] == wanted:
                 return reply
 
+    def post(self, measurepoints: dict[str, Any], time: int | None = None) -> dict[str, Any]:
+        """Report points of this device as they are now, as `thing.measurepoint.post`."""
+        return self._report("post", measurepoints, time)
+
+    def post_batch(self, items: list[dict[str, Any]], **flags: Any) -> dict[str, Any]:
+        """Report several items, as `thing.measurepoint.post.batch`; flags as for `resume_batch`."""
+        topic = f"/sys/{self.name}/thing/measurepoint/post/batch"
+        return self.call(topic, "thing.measurepoint.post.batch", items, **flags)
+
     def resume(self, measurepoints: dict[str, Any], time: int | None = None) -> dict[str, Any]:
-        """Report points of this device, as `thing.measurepoint.resume`."""
-        params: dict[str, Any] = {"measurepoints": measurepoints}
-        if time is not None:
-            params["time"] = time
-        return self.call(f"/sys/{self.name}/thing/measurepoint/resume", "thing.measurepoint.resume", params)
+        """Report points of this device of the past, as `thing.measurepoint.resume`."""
+        return self._report("resume", measurepoints, time)
 
     def resume_batch(self, items: list[dict[str, Any]], **flags: Any) -> dict[str, Any]:
         """Report several items, as `thing.measurepoint.resume.batch`; flags such as `skipInvalidMeasurepoints=True`."""
@@ -205,6 +211,12 @@ class TestClient:
         """Publish a request of the usual form, with the next id, and return the reply to it."""
         message = {"id": str(next(self._ids)), "version": "1.0", "method": method, "params": params, **fields}
         return self.request(topic, message)
+
+    def _report(self, how: str, measurepoints: dict[str, Any], time: int | None) -> dict[str, Any]:
+        params: dict[str, Any] = {"measurepoints": measurepoints}
+        if time is not None:
+            params["time"] = time
+        return self.call(f"/sys/{self.name}/thing/measurepoint/{how}", f"thing.measurepoint.{how}", params)
 
     def _on_connect(self, _: Client, __: Any, ___: ConnectFlags, reason: ReasonCode, ____: Properties | None) -> None:
         self._connack.put(reason)

@@ -1,6 +1,7 @@
-"""Reports of measurement points: resume, resume/batch and the integration channel's post.
+"""Reports of measurement points: post and resume, alone and in batch, and the integration channel's post.
 
-All three follow one table of checks; the first fault that occurs answers for the whole message. The envelope is
+What a device reports of now and what it reports of the past differ in their topics and in the origin of their points
+alone. All follow one table of checks; the first fault that occurs answers for the whole message. The envelope is
 checked before a handler is called; then items are taken in order, each through all checks before the next:
 
     the device is known to the channel's product               1257 (1206 without a device key)
@@ -23,7 +24,7 @@ from enos_ingest.protocol.messages import is_set, parse_flag, parse_time
 from enos_ingest.protocol.topics import Family
 from enos_ingest.uplinks.route import Accepted, FaultCodes, Refusal, Request, Route, World
 
-__all__ = ["ROUTES", "post_integration", "resume", "resume_batch"]
+__all__ = ["ROUTES", "post", "post_batch", "post_integration", "resume", "resume_batch"]
 
 Path = tuple[str | int, ...]
 
@@ -38,39 +39,24 @@ _CODES = FaultCodes(*[Code.DATA_FORMAT_ERROR] * 4)
 """These topics know one code for everything that is no such request."""
 
 
+def post(request: Request, world: World) -> Accepted:
+    """`/sys/{productKey}/{deviceKey}/thing/measurepoint/post`: one device, now."""
+    return _report(request, world, "post")
+
+
+def post_batch(request: Request, world: World) -> Accepted:
+    """`.../post/batch`: several devices, with the flags of the batch topics."""
+    return _report_batch(request, world, "post")
+
+
 def resume(request: Request, world: World) -> Accepted:
-    """`/sys/{productKey}/{deviceKey}/thing/measurepoint/resume`: one device, one time."""
-    accepted = Accepted()
-    item = request.document["params"]
-    if world.max_future_seconds:
-        _check_time(item, _PARAMS, request, world)
-    device = _topic_device(request, world)
-    _check_online(device, _PARAMS, request, world)
-    _take_item(item, _PARAMS, device, _model(device, _PARAMS, world), request, accepted)
-    return accepted
+    """`/sys/{productKey}/{deviceKey}/thing/measurepoint/resume`: one device, at one time of the past."""
+    return _report(request, world, "resume")
 
 
 def resume_batch(request: Request, world: World) -> Accepted:
-    """`.../resume/batch`: several devices or times, with the flags of the batch topics."""
-    accepted = Accepted()
-    items = request.document["params"]
-    _check_times(items, request, world)
-    topic_device = _topic_device(request, world)
-    allow_offline = parse_flag(request.document.get("allowOfflineSubDevice"))
-    skip_invalid = parse_flag(request.document.get("skipInvalidMeasurepoints"))
-    # What is asked of a device, and not of its points, has the same answer for each of its items.
-    models: dict[DeviceId, CompiledModel] = {}
-    for index, item in enumerate(items):
-        path = ("params", index)
-        device = _item_device(item, topic_device)
-        model = models.get(device)
-        if model is None:
-            _check_item_device(device, path, topic_device, request, world)
-            if not allow_offline:
-                _check_online(device, path, request, world)
-            model = models[device] = _model(device, path, world)
-        _take_item(item, path, device, model, request, accepted, skip_invalid=skip_invalid)
-    return accepted
+    """`.../resume/batch`: several devices or times of the past, with the flags of the batch topics."""
+    return _report_batch(request, world, "resume")
 
 
 def post_integration(request: Request, world: World) -> Accepted:
@@ -89,15 +75,52 @@ def post_integration(request: Request, world: World) -> Accepted:
         device = DeviceId(product_key, device_key)
         if device not in world.directory.devices:
             raise _fault(Code.DEVICE_NOT_FOUND, (*path, "deviceKey"), f"device {device} not found")
-        _take_item(item, path, device, _model(device, path, world), request, accepted, origin="integration")
+        _take_item(item, path, device, _model(device, path, world), request, accepted, "integration")
     return accepted
 
 
 ROUTES = (
+    Route(Family.DEVICE, "thing/measurepoint/post", "measurepoint-post", _CODES, post),
+    Route(Family.DEVICE, "thing/measurepoint/post/batch", "measurepoint-post-batch", _CODES, post_batch),
     Route(Family.DEVICE, "thing/measurepoint/resume", "measurepoint-resume", _CODES, resume),
     Route(Family.DEVICE, "thing/measurepoint/resume/batch", "measurepoint-resume-batch", _CODES, resume_batch),
     Route(Family.INTEGRATION, "measurepoint/post", "integration-measurepoint-post", _CODES, post_integration),
 )
+
+
+def _report(request: Request, world: World, origin: str) -> Accepted:
+    """One item, of the topic's device."""
+    accepted = Accepted()
+    item = request.document["params"]
+    if world.max_future_seconds:
+        _check_time(item, _PARAMS, request, world)
+    device = _topic_device(request, world)
+    _check_online(device, _PARAMS, request, world)
+    _take_item(item, _PARAMS, device, _model(device, _PARAMS, world), request, accepted, origin)
+    return accepted
+
+
+def _report_batch(request: Request, world: World, origin: str) -> Accepted:
+    """Items of the topic's device, and of the publisher's sub-devices."""
+    accepted = Accepted()
+    items = request.document["params"]
+    _check_times(items, request, world)
+    topic_device = _topic_device(request, world)
+    allow_offline = parse_flag(request.document.get("allowOfflineSubDevice"))
+    skip_invalid = parse_flag(request.document.get("skipInvalidMeasurepoints"))
+    # What is asked of a device, and not of its points, has the same answer for each of its items.
+    models: dict[DeviceId, CompiledModel] = {}
+    for index, item in enumerate(items):
+        path = ("params", index)
+        device = _item_device(item, topic_device)
+        model = models.get(device)
+        if model is None:
+            _check_item_device(device, path, topic_device, request, world)
+            if not allow_offline:
+                _check_online(device, path, request, world)
+            model = models[device] = _model(device, path, world)
+        _take_item(item, path, device, model, request, accepted, origin, skip_invalid=skip_invalid)
+    return accepted
 
 
 def _check_times(items: list[dict[str, Any]], request: Request, world: World) -> None:
@@ -150,8 +173,8 @@ def _take_item(
     model: CompiledModel,
     request: Request,
     accepted: Accepted,
+    origin: str,
     *,
-    origin: str = "resume",
     skip_invalid: bool = False,
 ) -> None:
     """Check the points of one item and add them to `accepted`."""

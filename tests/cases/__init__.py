@@ -1,4 +1,4 @@
-"""What the three uplinks answer and store, as data, and the ways in which that is proved.
+"""What the topics of measurement points answer and store, as data, and the ways in which that is proved.
 
 world, requests   who exists, and how a request is written down
 case              what a case is, and how an answer is compared with it

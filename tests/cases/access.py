@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.cases.case import Case
-from tests.cases.requests import BATCH, POST, RESUME, UPLINKS, Uplink
+from tests.cases.requests import ALONE, BATCHES, POST, UPLINKS, Uplink
 from tests.cases.world import (
     BARE,
     CHANNEL,
@@ -28,12 +28,13 @@ __all__ = ["cases"]
 
 def cases() -> Iterator[Case]:
     """Every case of this theme."""
-    for uplink in (RESUME, BATCH):
+    for uplink in (*ALONE, *BATCHES):
         yield from _strangers(uplink)
         yield from _gateway(uplink)
         yield from _no_model(uplink)
     yield from _channel()
-    yield from _sub_devices_topic()
+    for batch in BATCHES:
+        yield from _sub_devices_topic(batch)
     for uplink in UPLINKS:
         topic = uplink.topic.removeprefix("/")
         yield uplink.case("topic without a slash", uplink.one(), 200, topic=topic, stored=(uplink.stored(),))
@@ -130,39 +131,39 @@ def _channel() -> Iterator[Case]:
     )
 
 
-def _sub_devices_topic() -> Iterator[Case]:
-    topic = _topic_of(BATCH, SUB_1)
+def _sub_devices_topic(batch: Uplink) -> Iterator[Case]:
+    topic = _topic_of(batch, SUB_1)
     both = frozenset({(GATEWAY, SUB_1), (GATEWAY, SUB_2)})
     product, _, key = SUB_1.partition("/")
-    named = BATCH.request([BATCH.item(), BATCH.item({"energy": 1}, productKey=product, deviceKey=key)])
-    yield BATCH.case(
+    named = batch.request([batch.item(), batch.item({"energy": 1}, productKey=product, deviceKey=key)])
+    yield batch.case(
         "on a sub-device's topic, by name and without",
         named,
         200,
         topic=topic,
         online=both,
-        stored=(BATCH.stored(device=SUB_1), BATCH.stored("energy", 1, device=SUB_1)),
+        stored=(batch.stored(device=SUB_1), batch.stored("energy", 1, device=SUB_1)),
     )
-    yield BATCH.case(
+    yield batch.case(
         "on a sub-device's topic, offline and allowed",
-        BATCH.one(allowOfflineSubDevice=True),
+        batch.one(allowOfflineSubDevice=True),
         200,
         topic=topic,
-        stored=(BATCH.stored(device=SUB_1),),
+        stored=(batch.stored(device=SUB_1),),
     )
-    sibling = BATCH.request([BATCH.item(productKey=product, deviceKey="sub-2")])
-    yield BATCH.case(
+    sibling = batch.request([batch.item(productKey=product, deviceKey="sub-2")])
+    yield batch.case(
         "on a sub-device's topic for another sub-device",
         sibling,
         200,
         topic=topic,
         online=both,
-        stored=(BATCH.stored(device=SUB_2),),
+        stored=(batch.stored(device=SUB_2),),
         by_sender=True,
     )
     gateways, _, gateway = GATEWAY.partition("/")
-    for_gateway = BATCH.request([BATCH.item(productKey=gateways, deviceKey=gateway)])
+    for_gateway = batch.request([batch.item(productKey=gateways, deviceKey=gateway)])
     what = f"params[0]: {GATEWAY} is not a sub-device of {GATEWAY}"
-    yield BATCH.case(
+    yield batch.case(
         "on a sub-device's topic for the gateway", for_gateway, 1212, what, topic=topic, online=both, by_sender=True
     )

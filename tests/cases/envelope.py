@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tests.cases.case import Beginning, Case, T
-from tests.cases.requests import ABSENT, BATCH, POST, RESUME, UPLINKS, Uplink
+from tests.cases.requests import ABSENT, ALONE, BATCHES, POST, UPLINKS, Uplink
 
 __all__ = ["cases"]
 
@@ -26,7 +26,10 @@ def cases() -> Iterator[Case]:
         yield from _params(uplink)
         yield from _id(uplink)
         yield from _twice(uplink)
-    yield from _flags()
+    for batch in BATCHES:
+        yield from _flags(batch)
+    for uplink in (*ALONE, POST):
+        yield from _no_flags(uplink)
 
 
 def _payload(uplink: Uplink) -> Iterator[Case]:
@@ -95,14 +98,14 @@ def _method(uplink: Uplink) -> Iterator[Case]:
 
 
 def _params(uplink: Uplink) -> Iterator[Case]:
-    shape = "params: expected an object" if uplink is RESUME else "params: expected an array"
+    shape = "params: expected an object" if uplink in ALONE else "params: expected an array"
     yield uplink.case("params missing", uplink.request(ABSENT), 1206, "params: missing")
-    other = [uplink.item()] if uplink is RESUME else uplink.item()
+    other = [uplink.item()] if uplink in ALONE else uplink.item()
     yield uplink.case("params of the other shape", uplink.request(other), 1206, shape)
     junk: Any
     for junk in (None, "", 1, True):
         yield uplink.case("params neither object nor array", uplink.request(junk), 1206, shape, variant=str(junk))
-    if uplink is not RESUME:
+    if uplink not in ALONE:
         yield uplink.case("params empty", uplink.request([]), 1206, "params: at least 1 item")
 
 
@@ -148,18 +151,20 @@ def _twice(uplink: Uplink) -> Iterator[Case]:
     yield uplink.case("the last of two equal points", request, 200, stored=(uplink.stored(value=2.5, time=time),))
 
 
-def _flags() -> Iterator[Case]:
+def _flags(batch: Uplink) -> Iterator[Case]:
     for flag in ("allowOfflineSubDevice", "skipInvalidMeasurepoints"):
         junk: Any
         for junk in (1, 0, "true", "True", "false", " ", [], {}):
-            request = BATCH.one(**{flag: junk})
-            yield BATCH.case(f"{flag} no boolean", request, 1206, f"{flag}: expected a boolean", variant=repr(junk))
+            request = batch.one(**{flag: junk})
+            yield batch.case(f"{flag} no boolean", request, 1206, f"{flag}: expected a boolean", variant=repr(junk))
         for value in (True, False, "", None):
-            request = BATCH.one(**{flag: value})
-            yield BATCH.case(f"{flag} as clients send it", request, 200, stored=(BATCH.stored(),), variant=repr(value))
-    for uplink in (RESUME, POST):
-        flags = {"allowOfflineSubDevice": "of no meaning here", "skipInvalidMeasurepoints": True}
-        yield uplink.case("flags are no business of this topic", uplink.one(**flags), 200, stored=(uplink.stored(),))
-        request = uplink.request(uplink.params(uplink.item({"temp": 1.5, "nope": 1})), skipInvalidMeasurepoints=True)
-        what = f"{uplink.path}.measurepoints.nope: unknown"
-        yield uplink.case("skipInvalidMeasurepoints does not help here", request, 1204, what)
+            request = batch.one(**{flag: value})
+            yield batch.case(f"{flag} as clients send it", request, 200, stored=(batch.stored(),), variant=repr(value))
+
+
+def _no_flags(uplink: Uplink) -> Iterator[Case]:
+    flags = {"allowOfflineSubDevice": "of no meaning here", "skipInvalidMeasurepoints": True}
+    yield uplink.case("flags are no business of this topic", uplink.one(**flags), 200, stored=(uplink.stored(),))
+    request = uplink.request(uplink.params(uplink.item({"temp": 1.5, "nope": 1})), skipInvalidMeasurepoints=True)
+    what = f"{uplink.path}.measurepoints.nope: unknown"
+    yield uplink.case("skipInvalidMeasurepoints does not help here", request, 1204, what)

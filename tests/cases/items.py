@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.cases.case import Case
-from tests.cases.requests import ABSENT, BATCH, POST, RESUME, Place, places
+from tests.cases.requests import ABSENT, ALONE, BATCHES, POST, WITH_ITEMS, Place, places
 from tests.cases.world import BARE_SUB, FREE, GATEWAY, GATEWAYS, METERS, NEIGHBOUR, NEIGHBOURS_SUB, SUB_1
 
 __all__ = ["cases"]
@@ -20,18 +20,18 @@ def cases() -> Iterator[Case]:
         yield from _shape(place)
         yield from _time(place)
         yield from _points(place)
-    for place in places(BATCH, POST):
+    for place in places(*WITH_ITEMS):
         yield from _keys(place)
     for place in places(POST):
         yield from _channel(place)
-    for place in places(BATCH):
+    for place in places(*BATCHES):
         yield from _sub_devices(place)
 
 
 def _shape(place: Place) -> Iterator[Case]:
     uplink = place.uplink
     junk: Any
-    if uplink is not RESUME:
+    if uplink not in ALONE:
         for junk in (None, [], "x", 1, True):
             what = f"{place.path}: expected an object"
             yield uplink.case(f"no object{place.label}", place.request(junk), 1206, what, variant=str(junk))
@@ -98,6 +98,7 @@ def _channel(place: Place) -> Iterator[Case]:
 
 
 def _sub_devices(place: Place) -> Iterator[Case]:
+    uplink = place.uplink
     for name, device in (
         ("sub-device of another gateway", NEIGHBOURS_SUB),
         ("device of no gateway", FREE),
@@ -106,26 +107,28 @@ def _sub_devices(place: Place) -> Iterator[Case]:
         ("product that does not exist", "Nowhere0/sub-1"),
     ):
         product, _, key = device.partition("/")
-        request = place.request(BATCH.item(productKey=product, deviceKey=key))
+        request = place.request(uplink.item(productKey=product, deviceKey=key))
         what = f"{place.path}: {device} is not a sub-device of {GATEWAY}"
-        yield BATCH.case(f"{name}{place.label}", request, 1212, what)
+        yield uplink.case(f"{name}{place.label}", request, 1212, what)
     product, _, key = SUB_1.partition("/")
-    item = BATCH.item(productKey=product, deviceKey=key)
-    yield BATCH.case(f"sub-device offline{place.label}", place.request(item), 1212, f"{place.path}: {SUB_1} is offline")
+    item = uplink.item(productKey=product, deviceKey=key)
+    yield uplink.case(
+        f"sub-device offline{place.label}", place.request(item), 1212, f"{place.path}: {SUB_1} is offline"
+    )
     online = frozenset({(GATEWAY, SUB_1)})
-    stored = (*place.others(), BATCH.stored(device=SUB_1))
-    yield BATCH.case(f"sub-device online{place.label}", place.request(item), 200, stored=stored, online=online)
-    item = BATCH.item({"int": 1}, productKey=product, deviceKey=key)
+    stored = (*place.others(), uplink.stored(device=SUB_1))
+    yield uplink.case(f"sub-device online{place.label}", place.request(item), 200, stored=stored, online=online)
+    item = uplink.item({"int": 1}, productKey=product, deviceKey=key)
     what = f"{place.path}.measurepoints.int: unknown"
-    yield BATCH.case(
+    yield uplink.case(
         f"point of the gateway's model on a sub-device{place.label}", place.request(item), 1204, what, online=online
     )
     product, _, key = BARE_SUB.partition("/")
-    item = BATCH.item(productKey=product, deviceKey=key)
+    item = uplink.item(productKey=product, deviceKey=key)
     online = frozenset({(GATEWAY, BARE_SUB)})
     what = f"{place.path}: product {product}: has no thing model"
-    yield BATCH.case(f"product without a thing model{place.label}", place.request(item), 1204, what, online=online)
-    yield BATCH.case(
+    yield uplink.case(f"product without a thing model{place.label}", place.request(item), 1204, what, online=online)
+    yield uplink.case(
         f"product without a thing model, skipping{place.label}",
         place.request(item, skipInvalidMeasurepoints=True),
         1204,

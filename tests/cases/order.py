@@ -8,10 +8,9 @@ from typing import Any
 import orjson
 
 from tests.cases.case import Case, T
-from tests.cases.requests import ABSENT, BATCH, POST, RESUME, UPLINKS, Uplink
+from tests.cases.requests import ABSENT, ALONE, BATCH, BATCHES, POST, UPLINKS, WITH_ITEMS, Uplink
 from tests.cases.world import (
     BARE_SUB,
-    CHANNEL,
     DIRECT,
     GATEWAY,
     GATEWAYS,
@@ -32,13 +31,16 @@ def cases() -> Iterator[Case]:
     """Every case of this theme."""
     for uplink in UPLINKS:
         yield from _envelope_first(uplink)
-    yield from _resume()
-    yield from _batch()
+    for uplink in ALONE:
+        yield from _alone(uplink)
+    for batch in BATCHES:
+        yield from _batch(batch)
     yield from _post()
     yield from _all_or_nothing()
 
 
 def _item(device: str, measurepoints: dict[str, Any] | None = None, time: Any = T) -> dict[str, Any]:
+    """An item of another device, the same on each batch topic."""
     product, _, key = device.partition("/")
     return BATCH.item(measurepoints, time, productKey=product, deviceKey=key)
 
@@ -71,16 +73,16 @@ def _envelope_first(uplink: Uplink) -> Iterator[Case]:
     yield uplink.case("the fault that stands first in the envelope", request, 1206, f"{uplink.path}.time: at least 0")
 
 
-def _resume() -> Iterator[Case]:
-    topic = RESUME.topic.replace(GATEWAY, SUB_1)
-    request = RESUME.request(RESUME.item(_UNKNOWN))
+def _alone(uplink: Uplink) -> Iterator[Case]:
+    topic = uplink.topic.replace(GATEWAY, SUB_1)
+    request = uplink.request(uplink.item(_UNKNOWN))
     what = f"params: {SUB_1} is offline"
-    yield RESUME.case("offline before an unknown point", request, 1212, what, topic=topic)
-    request = RESUME.request(RESUME.item(time="x"))
-    yield RESUME.case("envelope before offline", request, 1206, "params.time: expected a number", topic=topic)
+    yield uplink.case("offline before an unknown point", request, 1212, what, topic=topic)
+    request = uplink.request(uplink.item(time="x"))
+    yield uplink.case("envelope before offline", request, 1206, "params.time: expected a number", topic=topic)
 
 
-def _batch() -> Iterator[Case]:
+def _batch(batch: Uplink) -> Iterator[Case]:
     offline = f"{SUB_2} is offline"
     foreign = f"{NEIGHBOURS_SUB} is not a sub-device of {GATEWAY}"
     unknown = "measurepoints.nope: unknown"
@@ -134,10 +136,10 @@ def _batch() -> Iterator[Case]:
             f"[1].{unknown}",
         ),
     ):
-        yield BATCH.case(name, BATCH.request(items), code, f"params{what}", online=_FIRST)
-    request = BATCH.request([_item(NEIGHBOURS_SUB)])
+        yield batch.case(name, batch.request(items), code, f"params{what}", online=_FIRST)
+    request = batch.request([_item(NEIGHBOURS_SUB)])
     what = f"{DIRECT} may not report for {GATEWAY}"
-    yield BATCH.case("sender who may not before a foreign item", request, 1212, what, sender=DIRECT)
+    yield batch.case("sender who may not before a foreign item", request, 1212, what, sender=DIRECT)
     for name, items, what in (
         ("flags do not admit a foreign device", [_item(NEIGHBOURS_SUB)], f"[0]: {foreign}"),
         (
@@ -146,10 +148,10 @@ def _batch() -> Iterator[Case]:
             f"[1]: {foreign}",
         ),
     ):
-        request = BATCH.request(items, allowOfflineSubDevice=True, skipInvalidMeasurepoints=True)
-        yield BATCH.case(name, request, 1212, f"params{what}", online=_FIRST)
-    request = BATCH.request([_item(SUB_1, _UNKNOWN), _item(SUB_2)], skipInvalidMeasurepoints=True)
-    yield BATCH.case("offline behind a skipped point", request, 1212, f"params[1]: {offline}", online=_FIRST)
+        request = batch.request(items, allowOfflineSubDevice=True, skipInvalidMeasurepoints=True)
+        yield batch.case(name, request, 1212, f"params{what}", online=_FIRST)
+    request = batch.request([_item(SUB_1, _UNKNOWN), _item(SUB_2)], skipInvalidMeasurepoints=True)
+    yield batch.case("offline behind a skipped point", request, 1212, f"params[1]: {offline}", online=_FIRST)
 
 
 def _post() -> Iterator[Case]:
@@ -185,18 +187,10 @@ def _post() -> Iterator[Case]:
 
 def _all_or_nothing() -> Iterator[Case]:
     """A fault in the last of many items keeps all of them out."""
-    good = [BATCH.item({"int": index}, T + index) for index in range(99)]
-    yield BATCH.case(
-        "99 good items and one bad",
-        BATCH.request([*good, BATCH.item(_UNKNOWN)]),
-        1204,
-        "params[99].measurepoints.nope: unknown",
-    )
-    good = [POST.item({"int": index}, T + index) for index in range(99)]
-    yield POST.case(
-        "99 good items and one bad",
-        POST.request([*good, POST.item(deviceKey="nobody")]),
-        1257,
-        f"params[99].deviceKey: device {GATEWAYS}/nobody not found",
-        sender=CHANNEL,
-    )
+    for uplink in WITH_ITEMS:
+        good = [uplink.item({"int": index}, T + index) for index in range(99)]
+        if uplink is POST:
+            bad, code, what = POST.item(deviceKey="nobody"), 1257, f"deviceKey: device {GATEWAYS}/nobody not found"
+        else:
+            bad, code, what = uplink.item(_UNKNOWN), 1204, "measurepoints.nope: unknown"
+        yield uplink.case("99 good items and one bad", uplink.request([*good, bad]), code, f"params[99].{what}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.cases.case import Case, Stored, T
-from tests.cases.requests import BATCH, RESUME
+from tests.cases.requests import ALONE, BATCH, BATCHES, Uplink
 from tests.cases.world import GATEWAY, NEIGHBOUR, SHARED, SOLO, SUB_1, SUB_2
 
 __all__ = ["cases"]
@@ -16,19 +16,31 @@ _SKIPPED = "1 invalid measurement point skipped"
 
 def cases() -> Iterator[Case]:
     """Every case of this theme."""
-    yield from _matrix()
-    yield from _waived()
-    yield from _presence()
+    for batch in BATCHES:
+        yield from _matrix(batch)
+        yield from _waived(batch)
+        yield from _presence(batch)
+    for uplink in (*ALONE, *BATCHES):
+        yield uplink.case(
+            "sub-device that speaks for itself",
+            uplink.one(),
+            200,
+            topic=uplink.topic.replace(GATEWAY, SOLO),
+            sender=SOLO,
+            connected=frozenset({SOLO}),
+            stored=(uplink.stored(device=SOLO),),
+        )
 
 
 def _item(device: str, measurepoints: dict[str, Any] | None = None, time: int = T) -> dict[str, Any]:
+    """An item of another device, the same on each batch topic."""
     product, _, key = device.partition("/")
     return BATCH.item(measurepoints, time, productKey=product, deviceKey=key)
 
 
-def _matrix() -> Iterator[Case]:
+def _matrix(batch: Uplink) -> Iterator[Case]:
     """Five situations, each with four pairs of flags; the verdicts are told in the order TT, TF, FT, FF."""
-    good, good_2 = BATCH.stored(device=SUB_1), BATCH.stored(device=SUB_2)
+    good, good_2 = batch.stored(device=SUB_1), batch.stored(device=SUB_2)
     unknown = {"nope": 1}
     both, first = frozenset({(GATEWAY, SUB_1), (GATEWAY, SUB_2)}), frozenset({(GATEWAY, SUB_1)})
     stored_all: tuple[Stored, ...] = (good, good_2)
@@ -76,9 +88,9 @@ def _matrix() -> Iterator[Case]:
         for (skip, allow), (code, message, *stored) in zip(
             ((True, True), (True, False), (False, True), (False, False)), verdicts, strict=True
         ):
-            yield BATCH.case(
+            yield batch.case(
                 f"{situation}, skip {skip}, allow {allow}",
-                BATCH.request(items, skipInvalidMeasurepoints=skip, allowOfflineSubDevice=allow),
+                batch.request(items, skipInvalidMeasurepoints=skip, allowOfflineSubDevice=allow),
                 code,
                 message,
                 online=online,
@@ -87,20 +99,20 @@ def _matrix() -> Iterator[Case]:
             )
 
 
-def _waived() -> Iterator[Case]:
+def _waived(batch: Uplink) -> Iterator[Case]:
     mixed = {"temp": 1.5, "nope": 1, "Power": {"value": 1, "quality": 9}, "branchCurr": 1}
     path = "params[0].measurepoints"
-    yield BATCH.case(
+    yield batch.case(
         "skipping keeps the valid points of an item",
-        BATCH.request([BATCH.item(mixed)], skipInvalidMeasurepoints=True),
+        batch.request([batch.item(mixed)], skipInvalidMeasurepoints=True),
         200,
         "2 invalid measurement points skipped",
-        stored=(BATCH.stored(), BATCH.stored("Power", 1, quality=9)),
+        stored=(batch.stored(), batch.stored("Power", 1, quality=9)),
         skipped=f"skipped: {path}.nope: unknown; {path}.branchCurr: expected an array",
     )
-    yield BATCH.case(
+    yield batch.case(
         "skipping may leave nothing",
-        BATCH.request([BATCH.item({"nope": 1})], skipInvalidMeasurepoints=True),
+        batch.request([batch.item({"nope": 1})], skipInvalidMeasurepoints=True),
         200,
         _SKIPPED,
         skipped=f"skipped: {path}.nope: unknown",
@@ -108,64 +120,54 @@ def _waived() -> Iterator[Case]:
     for count, more in ((20, ""), (21, "; and 1 more"), (150, "; and 130 more")):
         many = {f"nope{index}": 1 for index in range(count)}
         named = "; ".join(f"{path}.nope{index}: unknown" for index in range(20))
-        yield BATCH.case(
+        yield batch.case(
             "skipping many names twenty",
-            BATCH.request([BATCH.item(many)], skipInvalidMeasurepoints=True),
+            batch.request([batch.item(many)], skipInvalidMeasurepoints=True),
             200,
             f"{count} invalid measurement points skipped",
             skipped=f"skipped: {named}{more}",
             variant=str(count),
         )
-    yield BATCH.case(
+    yield batch.case(
         "skipping nothing says nothing",
-        BATCH.one(skipInvalidMeasurepoints=True, allowOfflineSubDevice=True),
+        batch.one(skipInvalidMeasurepoints=True, allowOfflineSubDevice=True),
         200,
-        stored=(BATCH.stored(),),
+        stored=(batch.stored(),),
     )
-    yield BATCH.case(
+    yield batch.case(
         "all sub-devices offline and allowed",
-        BATCH.request([_item(SUB_1), _item(SUB_2)], allowOfflineSubDevice=True),
+        batch.request([_item(SUB_1), _item(SUB_2)], allowOfflineSubDevice=True),
         200,
-        stored=(BATCH.stored(device=SUB_1), BATCH.stored(device=SUB_2)),
+        stored=(batch.stored(device=SUB_1), batch.stored(device=SUB_2)),
     )
 
 
-def _presence() -> Iterator[Case]:
-    yield BATCH.case(
+def _presence(batch: Uplink) -> Iterator[Case]:
+    yield batch.case(
         "sub-device that another gateway logged in",
-        BATCH.request([_item(SHARED)]),
+        batch.request([_item(SHARED)]),
         1212,
         f"params[0]: {SHARED} is offline",
         online=frozenset({(NEIGHBOUR, SHARED)}),
     )
-    yield BATCH.case(
+    yield batch.case(
         "sub-device of two gateways, logged in here",
-        BATCH.request([_item(SHARED)]),
+        batch.request([_item(SHARED)]),
         200,
         online=frozenset({(GATEWAY, SHARED)}),
-        stored=(BATCH.stored(device=SHARED),),
+        stored=(batch.stored(device=SHARED),),
     )
-    yield BATCH.case(
+    yield batch.case(
         "sub-device with a connection of its own, not logged in here",
-        BATCH.request([_item(SOLO)]),
+        batch.request([_item(SOLO)]),
         1212,
         f"params[0]: {SOLO} is offline",
         connected=frozenset({SOLO}),
     )
-    yield BATCH.case(
+    yield batch.case(
         "sub-device with a connection of its own, not logged in here, allowed",
-        BATCH.request([_item(SOLO)], allowOfflineSubDevice=True),
+        batch.request([_item(SOLO)], allowOfflineSubDevice=True),
         200,
         connected=frozenset({SOLO}),
-        stored=(BATCH.stored(device=SOLO),),
+        stored=(batch.stored(device=SOLO),),
     )
-    for uplink in (RESUME, BATCH):
-        yield uplink.case(
-            "sub-device that speaks for itself",
-            uplink.one(),
-            200,
-            topic=uplink.topic.replace(GATEWAY, SOLO),
-            sender=SOLO,
-            connected=frozenset({SOLO}),
-            stored=(uplink.stored(device=SOLO),),
-        )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.cases.case import Case, T
-from tests.cases.requests import ABSENT, BATCH, POST, RESUME, UPLINKS, WITH_ITEMS
+from tests.cases.requests import ABSENT, ALONE, BATCH, BATCHES, POST, UPLINKS, WITH_ITEMS, Uplink
 from tests.cases.world import GATEWAY, GATEWAYS, METERS, SUB_1, SUB_2
 
 __all__ = ["cases"]
@@ -17,22 +17,25 @@ _BOTH = frozenset({(GATEWAY, SUB_1), (GATEWAY, SUB_2)})
 
 def cases() -> Iterator[Case]:
     """Every case of this theme."""
-    yield from _sdks()
-    yield from _keys()
+    for batch in BATCHES:
+        yield from _sdks(batch)
+        yield from _keys(batch)
+    yield from _others()
     yield from _times()
     yield from _more()
 
 
 def _sub(key: str, measurepoints: dict[str, Any] | None = None, time: Any = T) -> dict[str, Any]:
+    """An item of a sub-device, the same on each batch topic."""
     return BATCH.item(measurepoints, time, productKey=METERS, deviceKey=key)
 
 
-def _sdks() -> Iterator[Case]:
-    stored = (BATCH.stored(), BATCH.stored(device=SUB_1, time=T + 1))
-    yield BATCH.case(
+def _sdks(batch: Uplink) -> Iterator[Case]:
+    stored = (batch.stored(), batch.stored(device=SUB_1, time=T + 1))
+    yield batch.case(
         "as the Python SDK sends it",
-        BATCH.request(
-            [BATCH.item(deviceKey=""), _sub("sub-1", time=T + 1)],
+        batch.request(
+            [batch.item(deviceKey=""), _sub("sub-1", time=T + 1)],
             id="65535",
             allowOfflineSubDevice="",
             skipInvalidMeasurepoints="",
@@ -42,10 +45,10 @@ def _sdks() -> Iterator[Case]:
         online=_BOTH,
         stored=stored,
     )
-    yield BATCH.case(
+    yield batch.case(
         "as the Java SDK sends it",
-        BATCH.request(
-            [BATCH.item(), _sub("sub-1", time=T + 1)],
+        batch.request(
+            [batch.item(), _sub("sub-1", time=T + 1)],
             version="1.1",
             allowOfflineSubDevice=False,
             skipInvalidMeasurepoints=False,
@@ -54,10 +57,10 @@ def _sdks() -> Iterator[Case]:
         online=_BOTH,
         stored=stored,
     )
-    yield BATCH.case(
+    yield batch.case(
         "as the Node.js SDK sends it",
-        BATCH.request(
-            [BATCH.item(time=ABSENT), _sub("sub-1", time=ABSENT)],
+        batch.request(
+            [batch.item(time=ABSENT), _sub("sub-1", time=ABSENT)],
             id="1",
             allowOfflineSubDevice=False,
             skipInvalidMeasurepoints=False,
@@ -65,17 +68,21 @@ def _sdks() -> Iterator[Case]:
         200,
         reply_id="1",
         online=_BOTH,
-        stored=(BATCH.stored(time=None), BATCH.stored(device=SUB_1, time=None)),
+        stored=(batch.stored(time=None), batch.stored(device=SUB_1, time=None)),
     )
-    yield BATCH.case(
+    uptime = 86_400_000 + BATCHES.index(batch)
+    yield batch.case(
         "as the C SDK sends it",
-        BATCH.request([BATCH.item(time=ABSENT), _sub("sub-1", time=86_400_000)], id="0"),
+        batch.request([batch.item(time=ABSENT), _sub("sub-1", time=uptime)], id="0"),
         200,
         reply_id="0",
         online=_BOTH,
-        stored=(BATCH.stored(time=None), BATCH.stored(device=SUB_1, time=86_400_000)),
+        stored=(batch.stored(time=None), batch.stored(device=SUB_1, time=uptime)),
     )
-    for uplink in (RESUME, POST):
+
+
+def _others() -> Iterator[Case]:
+    for uplink in (*ALONE, POST):
         request = uplink.one(version="1.1", id="1")
         yield uplink.case("as the Java SDK sends it", request, 200, reply_id="1", stored=(uplink.stored(),))
     merged = [
@@ -96,7 +103,7 @@ def _sdks() -> Iterator[Case]:
     )
 
 
-def _keys() -> Iterator[Case]:
+def _keys(batch: Uplink) -> Iterator[Case]:
     for keys in (
         {},
         {"productKey": "", "deviceKey": ""},
@@ -108,22 +115,22 @@ def _keys() -> Iterator[Case]:
         {"productKey": GATEWAYS, "deviceKey": ""},
         {"productKey": GATEWAYS, "deviceKey": "gw-1"},
     ):
-        request = BATCH.request([BATCH.item(**keys)])
-        yield BATCH.case("keys of the gateway itself", request, 200, stored=(BATCH.stored(),), variant=str(keys))
+        request = batch.request([batch.item(**keys)])
+        yield batch.case("keys of the gateway itself", request, 200, stored=(batch.stored(),), variant=str(keys))
     for name, keys, device in (
         ("only the product of a sub-device", {"productKey": METERS}, f"{METERS}/gw-1"),
         ("only the key of a sub-device", {"deviceKey": "sub-1"}, f"{GATEWAYS}/sub-1"),
         ("product of a sub-device, key empty", {"productKey": METERS, "deviceKey": ""}, f"{METERS}/gw-1"),
     ):
         what = f"params[0]: {device} is not a sub-device of {GATEWAY}"
-        yield BATCH.case(name, BATCH.request([BATCH.item(**keys)]), 1212, what, online=_BOTH)
-    topic = BATCH.topic.replace(GATEWAY, SUB_1)
+        yield batch.case(name, batch.request([batch.item(**keys)]), 1212, what, online=_BOTH)
+    topic = batch.topic.replace(GATEWAY, SUB_1)
     for name, keys in (
         ("only the product, on a sub-device's topic", {"productKey": METERS}),
         ("only the key, on a sub-device's topic", {"deviceKey": "sub-1"}),
     ):
-        request = BATCH.request([BATCH.item(**keys)])
-        yield BATCH.case(name, request, 200, topic=topic, online=_BOTH, stored=(BATCH.stored(device=SUB_1),))
+        request = batch.request([batch.item(**keys)])
+        yield batch.case(name, request, 200, topic=topic, online=_BOTH, stored=(batch.stored(device=SUB_1),))
 
 
 def _times() -> Iterator[Case]:

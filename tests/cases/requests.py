@@ -8,14 +8,28 @@ from typing import Any, NamedTuple
 from tests.cases.case import Case, Stored, T
 from tests.cases.world import CHANNEL, GATEWAY, GATEWAYS
 
-__all__ = ["ABSENT", "BATCH", "POST", "RESUME", "UPLINKS", "WITH_ITEMS", "Place", "Uplink", "places"]
+__all__ = [
+    "ABSENT",
+    "ALONE",
+    "BATCH",
+    "BATCHES",
+    "LIVE",
+    "LIVE_BATCH",
+    "POST",
+    "RESUME",
+    "UPLINKS",
+    "WITH_ITEMS",
+    "Place",
+    "Uplink",
+    "places",
+]
 
 ABSENT = object()
 """Stands for a field that is left out."""
 
 
 class Uplink(NamedTuple):
-    """One of the three topics; `item` of the cases is the gateway's own unless it says otherwise."""
+    """One of the topics that take points; `item` of the cases is the gateway's own unless it says otherwise."""
 
     name: str
     topic: str
@@ -37,12 +51,12 @@ class Uplink(NamedTuple):
 
     def params(self, item: Any) -> Any:
         """The params that hold one item."""
-        return item if self is RESUME else [item]
+        return item if self in ALONE else [item]
 
     @property
     def path(self) -> str:
         """Where the only item stands."""
-        return "params" if self is RESUME else "params[0]"
+        return "params" if self in ALONE else "params[0]"
 
     def one(self, **fields: Any) -> dict[str, Any]:
         """A request with one good item."""
@@ -65,6 +79,10 @@ class Uplink(NamedTuple):
         return Stored(device, measurepoint, value, origin=self.origin, **more)
 
 
+LIVE = Uplink("live", f"/sys/{GATEWAY}/thing/measurepoint/post", "thing.measurepoint.post", GATEWAY, "post")
+LIVE_BATCH = Uplink(
+    "live batch", f"/sys/{GATEWAY}/thing/measurepoint/post/batch", "thing.measurepoint.post.batch", GATEWAY, "post"
+)
 RESUME = Uplink("resume", f"/sys/{GATEWAY}/thing/measurepoint/resume", "thing.measurepoint.resume", GATEWAY, "resume")
 BATCH = Uplink(
     "batch", f"/sys/{GATEWAY}/thing/measurepoint/resume/batch", "thing.measurepoint.resume.batch", GATEWAY, "resume"
@@ -76,8 +94,13 @@ POST = Uplink(
     CHANNEL,
     "integration",
 )
-UPLINKS = (RESUME, BATCH, POST)
-WITH_ITEMS = (BATCH, POST)
+"""The integration channel's."""
+UPLINKS = (RESUME, BATCH, POST, LIVE, LIVE_BATCH)
+ALONE = (RESUME, LIVE)
+"""The topics whose params are an object: one item."""
+BATCHES = (BATCH, LIVE_BATCH)
+"""The topics with flags."""
+WITH_ITEMS = (*BATCHES, POST)
 """The topics whose params are an array."""
 
 
@@ -91,15 +114,15 @@ class Place(NamedTuple):
 
     def request(self, item: Any, **fields: Any) -> dict[str, Any]:
         """A request with this item here and good ones around it."""
-        if self.uplink is RESUME:
-            return RESUME.request(item, **fields)
+        if self.uplink in ALONE:
+            return self.uplink.request(item, **fields)
         items: list[Any] = [self.uplink.item(time=T + index) for index in range(3)]
         items[self.position] = item
         return self.uplink.request(items, **fields)
 
     def others(self) -> tuple[Stored, ...]:
         """What is stored of the good items."""
-        if self.uplink is RESUME:
+        if self.uplink in ALONE:
             return ()
         return tuple(self.uplink.stored(time=T + index) for index in range(3) if index != self.position)
 
@@ -107,8 +130,8 @@ class Place(NamedTuple):
 def places(*uplinks: Uplink) -> Iterator[Place]:
     """Each place that an item can have: first, middle and last, where there are several."""
     for uplink in uplinks or UPLINKS:
-        if uplink is RESUME:
-            yield Place(RESUME, "", "params", 0)
+        if uplink in ALONE:
+            yield Place(uplink, "", "params", 0)
         else:
             for index, label in enumerate((" in the first item", " in the middle item", " in the last item")):
                 yield Place(uplink, label, f"params[{index}]", index)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.cases.requests import BATCH, POST, RESUME
+from tests.cases.requests import POST, UPLINKS
 from tests.cases.table import CASES
 
 POSSIBLE = {
-    *((RESUME.name, code) for code in (200, 1204, 1206, 1212)),
-    *((BATCH.name, code) for code in (200, 1204, 1206, 1212)),
-    *((POST.name, code) for code in (200, 1204, 1206, 1212, 1257)),
+    *((uplink.name, code) for uplink in UPLINKS for code in (200, 1204, 1206, 1212)),
+    (POST.name, 1257),
 }
 
 

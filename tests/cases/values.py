@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tests.cases.case import Case, T
-from tests.cases.requests import BATCH, RESUME, UPLINKS, WITH_ITEMS
+from tests.cases.requests import ALONE, BATCHES, UPLINKS, WITH_ITEMS
 
 __all__ = ["cases"]
 
@@ -138,9 +138,10 @@ def cases() -> Iterator[Case]:
 
 def _accepted(kind: _Kind) -> Iterator[Case]:
     name = f"{kind.name} accepted"
-    for value in kind.accepted:
-        request = RESUME.request(RESUME.item({kind.point: value}))
-        yield RESUME.case(name, request, 200, stored=(RESUME.stored(kind.point, value),), variant=str(value)[:30])
+    for uplink in ALONE:
+        for value in kind.accepted:
+            request = uplink.request(uplink.item({kind.point: value}))
+            yield uplink.case(name, request, 200, stored=(uplink.stored(kind.point, value),), variant=str(value)[:30])
     for uplink in WITH_ITEMS:
         items = [uplink.item({kind.point: value}, T + index) for index, value in enumerate(kind.accepted)]
         stored = tuple(uplink.stored(kind.point, value, time=T + index) for index, value in enumerate(kind.accepted))
@@ -149,8 +150,8 @@ def _accepted(kind: _Kind) -> Iterator[Case]:
 
 def _refused(kind: _Kind) -> Iterator[Case]:
     for uplink in UPLINKS:
-        # Every value on one topic; the others share its code, so the first tells that they do.
-        for value, fault in kind.refused if uplink is BATCH else kind.refused[:1]:
+        # Every value on the batch topics; the others share its code, so the first tells that they do.
+        for value, fault in kind.refused if uplink in BATCHES else kind.refused[:1]:
             yield uplink.case(
                 f"{kind.name} refused",
                 uplink.request(uplink.params(uplink.item({kind.point: value}))),

@@ -274,6 +274,8 @@ DENIED: dict[str, tuple[str, int | None, object]] = {
     "resume of another's sub-device": (resume_topic("sub"), 1212, ITEM),
     "resume without a slash": (resume_topic("other")[1:], 1212, ITEM),
     "batch of another device": (f"{resume_topic('other')}/batch", 1212, [ITEM]),
+    "post of another device": ("/sys/P/other/thing/measurepoint/post", 1212, ITEM),
+    "live batch of another device": ("/sys/P/other/thing/measurepoint/post/batch", 1212, [ITEM]),
     "integration": ("/sys/P/integration/measurepoint/post", 1212, [ITEM]),
     "session of another device": (
         "/ext/session/P/gw/combine/logout",

@@ -46,7 +46,7 @@ _JSON = st.recursive(
 
 
 def messages() -> st.SearchStrategy[Sent]:
-    """Any message on one of the three topics; those that are nearly accepted above all, as they get furthest."""
+    """Any message on a topic of measurement points; those that are nearly accepted above all, as they get furthest."""
     return st.one_of(
         _near_misses(),
         _near_misses(),

@@ -9,7 +9,7 @@ from enos_ingest.devices.presence import Presence
 from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Message, Pipeline
 from enos_ingest.protocol.identity import DeviceId
-from tests.cases.requests import BATCH, RESUME, Uplink
+from tests.cases.requests import ALONE, BATCH, BATCHES, Uplink
 from tests.cases.world import DIRECT, GATEWAY, NEIGHBOUR, SHARED, identity
 from tests.uplinks.parts import directory, models
 
@@ -68,7 +68,7 @@ def counts(way: str, ways: set[str]) -> bool:
     return bool(ways & {way, *way.split(" and ")})
 
 
-@pytest.mark.parametrize("uplink", [RESUME, BATCH], ids=lambda uplink: uplink.name)
+@pytest.mark.parametrize("uplink", [*ALONE, *BATCHES], ids=lambda uplink: uplink.name)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("who", SPEAKERS)
 def test_on_the_topic_of_a_sub_device(who: str, way: str, uplink: Uplink) -> None:
@@ -96,7 +96,7 @@ def test_on_the_topic_of_its_gateway(who: str, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_nobody_else_is_heard(way: str) -> None:
     """However the sub-device is online."""
-    for uplink in (RESUME, BATCH):
+    for uplink in (*ALONE, *BATCHES):
         outcome = judge(uplink, SHARED, DIRECT, way)
         assert (outcome.code, outcome.reason) == (1212, f"{DIRECT} may not report for {SHARED}")
     outcome = judge(BATCH, DIRECT, DIRECT, way, SHARED)
