@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
@@ -82,6 +83,10 @@ _TOKEN = re.compile(
 _LOCALE = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
+
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 
 _OPERATORS: Mapping[str, Operator] = {
     "=": "=", "==": "=", "!=": "!=", "<>": "!=", ">": ">", ">=": ">=", "<": "<", "<=": "<=", "in": "in", "like": "like",
@@ -314,10 +319,12 @@ class _Parser:
             text = text[1:-1].replace(text[0] * 2, text[0])
         if field in _NUMBERS:
             # Some clients quote all their values.
-            if kind not in {"number", "text"} or not _DIGITS.fullmatch(text):
-                self._expected(f"a whole number for {field}")
+            value = _whole_number(field, text) if kind in {"number", "text"} else None
+            if value is None:
+                also = ", or a text such as '2026-11-21 08:00:00'" if field == "createTime" else ""
+                self._expected(f"a whole number for {field}{also}")
             self._at += 1
-            return int(text)
+            return value
         if kind != "text":
             self._expected(f"a text in quotes for {field}")
         self._at += 1
@@ -338,6 +345,19 @@ class _Parser:
     def _expected(self, what: str) -> NoReturn:
         found = "the end" if self._token.kind == "end" else shorten(self._token.text)
         _refuse(f"expression: expected {what}, found {found}")
+
+
+def _whole_number(field: str, text: str) -> int | None:
+    """The value of a number's field; a time may be written as EnOS does, in UTC where it names no zone."""
+    if _DIGITS.fullmatch(text):
+        return int(text)
+    if field != "createTime" or not _TIME.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _tokens(expression: str) -> list[_Token]:

@@ -29,6 +29,9 @@ def condition(expression: str) -> Condition | None:
     return parse_search({"expression": expression}).condition
 
 
+NO_TIME = "expected a whole number for createTime, or a text such as '2026-11-21 08:00:00'"
+
+
 def refusal(body: object) -> str:
     """The sentence that a body is refused with."""
     with pytest.raises(CommandRefusal) as caught:
@@ -97,6 +100,9 @@ def test_a_search_is_read_whole() -> None:
         ("state<>5", Comparison("state", "!=", (5,))),
         ("state != 5", Comparison("state", "!=", (5,))),
         ("createTime>-1", Comparison("createTime", ">", (-1,))),
+        ("createTime >= '2023-11-14 22:13:20'", Comparison("createTime", ">=", (1700000000000,))),
+        ("createTime = '2023-11-14T23:13:20.5+01:00'", Comparison("createTime", "=", (1700000000500,))),
+        ("createTime < '2023-11-14'", Comparison("createTime", "<", (1699920000000,))),
         ("createTime <= 999999999999999999", Comparison("createTime", "<=", (999_999_999_999_999_999,))),
         ("commandId < 100000000000000001", Comparison("commandId", "<", (100_000_000_000_000_001,))),
         ("state IN (1,4)", Comparison("state", "in", (1, 4))),
@@ -154,7 +160,9 @@ FIELDS = "one of commandId, commandName, commandType, createTime, deviceKey, pro
         ("state = 5.0", "cannot be read from 5.0"),
         ("state = 5and", "cannot be read from 5and"),
         ("createTime > 1234567890123456789", "cannot be read from 1234567890123456789"),
-        ("createTime > '1234567890123456789'", "expected a whole number for createTime, found '1234567890123456789'"),
+        ("createTime > '1234567890123456789'", f"{NO_TIME}, found '1234567890123456789'"),
+        ("createTime > '2026-13-01'", f"{NO_TIME}, found '2026-13-01'"),
+        ("createTime > 'yesterday'", f"{NO_TIME}, found 'yesterday'"),
         ("state like '5'", "state is a number, which like does not take"),
         ("deviceKey > 'a'", "deviceKey is a text, which > does not take"),
         ("deviceKey = 5", "expected a text in quotes for deviceKey, found 5"),
