@@ -9,15 +9,13 @@ from typing import cast
 
 from enos_ingest.endpoint.decoder import Decoder
 from enos_ingest.endpoint.incoming import PATIENCE_SECONDS, SHORT_BYTES, SLOWEST_BYTES
+from enos_ingest.endpoint.limits import PACKETS_A_TURN
 from enos_ingest.endpoint.outgoing import SLOW_BYTES
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Subscribe, Unsubscribe
 from enos_ingest.endpoint.roles import ConnectionHost, PacketHandler
 from enos_ingest.settings import LimitsSettings
 
 __all__ = ["Connection"]
-
-_TURN = 64
-"""How many packets of one client are read before the others get their turn."""
 
 _LONG = frozenset({Subscribe, Unsubscribe})
 """Packets that may take as long as many others, and end a turn."""
@@ -280,7 +278,7 @@ class Connection(asyncio.Protocol):
 
     def _read(self) -> None:
         heard = False
-        left = _TURN
+        left = PACKETS_A_TURN
         try:
             while not self._paused and not self._closing and (packet := self._decoder.next()) is not None:
                 heard = True

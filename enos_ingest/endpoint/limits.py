@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from enos_ingest.settings import LimitsSettings
-
 __all__ = [
     "CLOSED_REASONS",
     "KINDS",
+    "PACKETS_A_TURN",
     "PAUSE_REASONS",
     "REFUSED_REASONS",
     "ConnectionCounters",
     "ConnectionKind",
-    "ConnectionLimits",
     "PauseReason",
 ]
 
 ConnectionKind = Literal["device", "channel", "operator"]
 PauseReason = Literal["connection", "hub", "memory"]
+
+PACKETS_A_TURN = 64
+"""How many packets of one client are read before the others get their turn."""
 
 KINDS: tuple[ConnectionKind, ...] = ("device", "channel", "operator")
 """What connects."""
@@ -50,9 +51,6 @@ CLOSED_REASONS = (
 """Why a connection that was let in has ended: DISCONNECT, a socket that broke or closed without it, a malformed packet,
 silence, a packet that took too long, a reader too slow for what it is sent, too much that is held of unfinished
 packets, a newer connection, a changed registry, the end of the hub."""
-
-
-ConnectionLimits = LimitsSettings
 
 
 class ConnectionCounters(Protocol):

@@ -10,6 +10,7 @@ from enos_ingest.devices.access import may_publish
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.adapters import Inbound, Outbound
 from enos_ingest.endpoint.incoming import Incoming
+from enos_ingest.endpoint.limits import PACKETS_A_TURN
 from enos_ingest.endpoint.outgoing import SLOW_BYTES, Outgoing
 from enos_ingest.endpoint.packet_stream import ClosedByPeerError, PacketStream
 from enos_ingest.endpoint.packets import (
@@ -46,12 +47,6 @@ amqtt may need the client's acknowledgements first."""
 _AHEAD = 64
 """How many messages of one client amqtt may be behind: it takes a handful of turns of the event loop for each, in which
 a client that floods would have thousands read into memory, past every bound."""
-
-_TURN = 64
-"""How many packets of one client are read before the others get their turn."""
-
-_CLIENT_QOS2 = 1000
-"""Packet ids of QoS 2 messages that a client may leave unreleased."""
 
 
 class RelayHost(Protocol):
@@ -105,6 +100,7 @@ class Relay:
         packet_bytes: the longest packet.
         outgoing_bytes: a client that leaves more than this unread is closed; 0 for no bound.
         subscriptions: how many filters the client may hold; 0 for no bound.
+        unreleased: how many messages of QoS 2 it may leave without PUBREL.
         incoming, outgoing: what all connections together may hold; None for who is not counted.
     """
 
@@ -122,6 +118,7 @@ class Relay:
         packet_bytes: int,
         outgoing_bytes: int,
         subscriptions: int,
+        unreleased: int,
         incoming: Incoming | None,
         outgoing: Outgoing | None,
         host: RelayHost,
@@ -156,6 +153,7 @@ class Relay:
         )
         self._outgoing_bytes = outgoing_bytes
         self._subscriptions = subscriptions
+        self._most_unreleased = unreleased
         self._outgoing = outgoing
         self._filters: set[str] = set()
         self._host = host
@@ -254,7 +252,7 @@ class Relay:
         try:
             while True:
                 self._packets += 1
-                if self._packets % _TURN == 0:
+                if self._packets % PACKETS_A_TURN == 0:
                     await asyncio.sleep(0)
                 packet = await self._read()
                 if packet:
@@ -359,8 +357,7 @@ class Relay:
             self._deny(publish)
             return b""
         if publish.qos == 2:
-            if len(self._unreleased) >= _CLIENT_QOS2:
-                raise MalformedPacketError(f"more than {_CLIENT_QOS2} messages of QoS 2 without PUBREL")
+            self._bound_unreleased()
             self._unreleased[publish.packet_id] = len(publish.payload)
         else:
             self._pass(len(publish.payload))
@@ -377,6 +374,10 @@ class Relay:
         self.write(encode_ack(PacketType.PUBCOMP, packet_id))
         return b""
 
+    def _bound_unreleased(self) -> None:
+        if len(self._unreleased) + len(self._released_here) >= self._most_unreleased:
+            raise MalformedPacketError(f"more than {self._most_unreleased} messages of QoS 2 without PUBREL")
+
     def _pass(self, size: int) -> None:
         self.published += 1
         self.untaken.append(size)
@@ -389,8 +390,7 @@ class Relay:
             self._told_of_denial = True  # one line, whatever else it tries
             log.info("publish not allowed", client=str(self.identity), topic=publish.topic)
         if publish.qos == 2:
-            if len(self._released_here) >= _CLIENT_QOS2:
-                raise MalformedPacketError(f"more than {_CLIENT_QOS2} messages of QoS 2 without PUBREL")
+            self._bound_unreleased()
             self._released_here.add(publish.packet_id)
         if publish.qos:
             kind = PacketType.PUBACK if publish.qos == 1 else PacketType.PUBREC

@@ -112,6 +112,7 @@ class Relays:
             packet_bytes=_HUB_PACKET_BYTES if is_hub else self._limits.packet_bytes,
             outgoing_bytes=0 if is_hub else self._limits.outgoing_bytes,
             subscriptions=0 if is_hub else self._limits.subscriptions,
+            unreleased=self._limits.unacknowledged,
             incoming=None if is_hub else traffic[0],
             outgoing=None if is_hub else traffic[1],
             host=self,

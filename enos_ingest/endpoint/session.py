@@ -16,7 +16,7 @@ from typing import Protocol
 from enos_ingest.devices.access import may_publish, may_subscribe
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.connection import Connection
-from enos_ingest.endpoint.limits import ConnectionCounters, ConnectionLimits, PauseReason
+from enos_ingest.endpoint.limits import ConnectionCounters, PauseReason
 from enos_ingest.endpoint.mirror import Mirror
 from enos_ingest.endpoint.packets import (
     PINGRESP,
@@ -41,6 +41,7 @@ from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Message
 from enos_ingest.protocol.identity import Channel, DeviceId
+from enos_ingest.settings import LimitsSettings
 
 __all__ = ["DeviceSession", "SessionHost"]
 
@@ -77,7 +78,7 @@ class SessionHost(Protocol):
     def counters(self) -> ConnectionCounters: ...
 
     @property
-    def limits(self) -> ConnectionLimits: ...
+    def limits(self) -> LimitsSettings: ...
 
     @property
     def draining(self) -> bool:

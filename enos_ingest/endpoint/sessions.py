@@ -9,7 +9,7 @@ from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
 from enos_ingest.endpoint.authentication import Authenticator
 from enos_ingest.endpoint.connection import Connection
-from enos_ingest.endpoint.limits import ConnectionCounters, ConnectionKind, ConnectionLimits
+from enos_ingest.endpoint.limits import ConnectionCounters, ConnectionKind
 from enos_ingest.endpoint.mirror import Mirror
 from enos_ingest.endpoint.packets import ConnackCode, Connect, encode_connack
 from enos_ingest.endpoint.session import DeviceSession
@@ -17,6 +17,7 @@ from enos_ingest.endpoint.subscriptions import HIGHEST_QOS
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.protocol.identity import Channel, DeviceId
+from enos_ingest.settings import LimitsSettings
 
 __all__ = ["Sessions"]
 
@@ -45,7 +46,7 @@ class Sessions:
         intake: Intake,
         mirror: Mirror,
         counters: ConnectionCounters,
-        limits: ConnectionLimits,
+        limits: LimitsSettings,
     ) -> None:
         self.directory = directory
         self.intake = intake

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +34,7 @@ __all__ = [
     "dispatcher",
     "intake",
     "listener",
+    "locked",
     "online",
     "presence",
     "reasons",
@@ -126,6 +129,15 @@ def run_inside(hub: Hub, call: Callable[[], object]) -> None:
 def begin_inside(hub: Hub, work: Coroutine[Any, Any, T]) -> Future[T]:
     """Begin something in the hub's own thread; the future has what it returns."""
     return asyncio.run_coroutine_threadsafe(work, hub._loop)  # noqa: SLF001
+
+
+@contextlib.contextmanager
+def locked(hub: Hub) -> Iterator[None]:
+    """Keep the hub from committing."""
+    with contextlib.closing(sqlite3.connect(hub.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 def _service(hub: Hub) -> Service:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,18 +34,6 @@ def device(hub: Hub, name: str = "P/alone") -> RawClient:
 
 
 @contextmanager
-def locked(hub: Hub) -> Iterator[None]:
-    """Keep the hub from committing."""
-    other = sqlite3.connect(hub.database, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-    finally:
-        other.close()
-
-
-@contextmanager
 def sending(client: RawClient, packets: bytes) -> Iterator[threading.Thread]:
     """Send in a thread, which waits while the hub does not read, and be done with it at the end."""
     thread = threading.Thread(target=client.socket.sendall, args=(packets,))
@@ -74,7 +61,7 @@ def test_reading_stops_while_the_store_cannot_commit(enos_hub: HubFactory) -> No
     with RawClient(hub, send_buffer=4096) as client:
         assert client.connect(connect_packet(hub.credentials("P/alone"), keep_alive=1)) == 0
         with ExitStack() as lock:
-            lock.enter_context(locked(hub))
+            lock.enter_context(inside.locked(hub))
             with sending(client, b"".join(map(report, range(MANY)))):
                 eventually(lambda: cannot_commit(hub))
                 assert 1 <= inside.intake(hub).in_flight <= IN_FLIGHT
@@ -99,7 +86,7 @@ def test_nobody_new_is_let_in_while_the_store_cannot_commit(enos_hub: HubFactory
     """With code 3, which tells a client to come again; afterwards it gets in."""
     hub = enos_hub(registry=REGISTRY, models=MODELS)
     connect = connect_packet(hub.credentials(who) if "/" in who else operator(who))
-    with device(hub) as client, locked(hub):
+    with device(hub) as client, inside.locked(hub):
         client.send(report(1))
         eventually(lambda: cannot_commit(hub))
         with RawClient(hub) as newcomer:
@@ -113,7 +100,7 @@ def test_nobody_new_is_let_in_while_the_store_cannot_commit(enos_hub: HubFactory
 def test_messages_that_wait_are_stored_when_their_device_goes(enos_hub: HubFactory) -> None:
     """They were read, so they are kept; the device got no answer and will send them again, which changes nothing."""
     hub = enos_hub(registry=REGISTRY, models=MODELS)
-    with locked(hub):
+    with inside.locked(hub):
         with device(hub) as client:
             client.send(*map(report, range(20)))
             eventually(lambda: cannot_commit(hub))
@@ -131,7 +118,7 @@ def test_payloads_are_bounded_in_bytes_too(enos_hub: HubFactory) -> None:
     """Few long messages weigh as much as many short ones."""
     hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.in_flight_bytes": 100_000})
     with device(hub) as client, ExitStack() as lock:
-        lock.enter_context(locked(hub))
+        lock.enter_context(inside.locked(hub))
         with sending(client, b"".join(report(number, size=40_000) for number in range(40))):
             eventually(lambda: cannot_commit(hub))
             failed = inside.store(hub).failed_commits
@@ -161,7 +148,7 @@ def test_one_connection_takes_no_more_than_its_share(enos_hub: HubFactory) -> No
 def test_clients_that_left_while_nothing_was_read_are_let_go(enos_hub: HubFactory) -> None:
     """Their end is seen once reading goes on."""
     hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.in_flight": 1})
-    with locked(hub):
+    with inside.locked(hub):
         for name in ("alone", "other", "gw"):
             client = device(hub, f"P/{name}")
             client.send(*[report(number, device=name) for number in range(5)])
@@ -174,7 +161,7 @@ def test_a_denied_publish_waits_for_the_store_too(enos_hub: HubFactory) -> None:
     """It is answered and acknowledged once it is in quarantine."""
     hub = enos_hub(registry=REGISTRY, models=MODELS)
     with device(hub) as client:
-        with locked(hub):
+        with inside.locked(hub):
             client.send(report(0, device="other"))
             eventually(lambda: cannot_commit(hub))
             assert client.receives_nothing()

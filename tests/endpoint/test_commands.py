@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -105,18 +103,6 @@ def state(application: TestApplication, identifier: str) -> State:
     return State(application.command(identifier)["data"]["state"])
 
 
-@contextmanager
-def locked(hub: Hub) -> Iterator[None]:
-    """Keep the hub from committing."""
-    other = sqlite3.connect(hub.database, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-    finally:
-        other.close()
-
-
 def test_what_was_cached_comes_after_connack(hub: Hub, application: TestApplication) -> None:
     """Unasked for, with QoS 1."""
     identifier = cached(application, "alone", 1)
@@ -156,7 +142,7 @@ def test_the_end_of_a_command_is_on_disk_before_its_answer_is_acknowledged(
     with connected(hub, "P/alone") as client:
         waiting = ask(application.set_measurepoint, "P/alone", "n", 1)
         identifier = command(client, "alone", 1)
-        with locked(hub):
+        with inside.locked(hub):
             client.send(answer("alone", identifier, qos=1))
             eventually(lambda: inside.store(hub).failure is not None)
             assert client.receives_nothing()
@@ -169,7 +155,7 @@ def test_the_end_of_a_command_is_on_disk_before_its_answer_is_acknowledged(
 def test_what_asks_for_nothing_is_acknowledged_in_its_turn(hub: Hub) -> None:
     """It has nothing to store: a lock alone does not hold it up, a message before it that cannot be stored does."""
     foreign = encode_publish(f"{topic('alone')}_reply", b"{}", qos=1, packet_id=9)
-    with connected(hub, "P/alone") as client, locked(hub):
+    with connected(hub, "P/alone") as client, inside.locked(hub):
         client.send(foreign)
         assert client.expect(PacketType.PUBACK).body == b"\0\x09"
         client.send(encode_publish(resume_topic("alone"), resume(1), qos=1, packet_id=8), foreign)

@@ -25,7 +25,6 @@ import asyncio
 import contextlib
 import copy
 import logging
-import sqlite3
 import sys
 import threading
 from collections import Counter
@@ -288,7 +287,7 @@ def test_a_flood_of_an_operator_waits_in_its_socket(enos_hub: HubFactory) -> Non
     with RawClient(hub, send_buffer=4096) as bench:
         assert bench.connect(connect_packet(operator("alice"))) == 0
         sender = threading.Thread(target=bench.send, args=(flood,))
-        with locked(hub):
+        with inside.locked(hub):
             sender.start()
             eventually(lambda: inside.store(hub).failure)
             failed = inside.store(hub).failed_commits
@@ -298,15 +297,6 @@ def test_a_flood_of_an_operator_waits_in_its_socket(enos_hub: HubFactory) -> Non
         assert bench.acknowledged(count // 2) == list(range(2, count + 1, 2))
     eventually(lambda: len(hub.points("P/alone")) == count)
     eventually(lambda: queued(hub) == 0)
-
-
-@contextlib.contextmanager
-def locked(hub: Hub) -> Iterator[None]:
-    """Keep the hub from committing."""
-    with contextlib.closing(sqlite3.connect(hub.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 # Deliveries of QoS 1 are forgotten after five seconds, or when the client goes.

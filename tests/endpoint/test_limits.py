@@ -301,6 +301,23 @@ def test_a_flood_of_small_packets_leaves_others_their_turn(enos_hub: HubFactory,
     assert set(seen) == {first.first_byte}
 
 
+@pytest.mark.parametrize("who", ["alice", "reader"])
+def test_messages_of_qos_2_without_pubrel_are_bounded(enos_hub: HubFactory, who: str) -> None:
+    """Of an operator, too, whether it may publish or not; those that are released make room."""
+    hub = start(enos_hub, unacknowledged=3)
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(operator(who))) == 0
+        for number in range(1, 6):
+            client.send(encode_publish("plant/line", b"x", qos=2, packet_id=number))
+            client.expect(PacketType.PUBREC)
+            if number < 3:
+                client.send(b"\x62\x02" + number.to_bytes(2))
+                client.expect(PacketType.PUBCOMP)
+        client.send(encode_publish("plant/line", b"x", qos=2, packet_id=6))
+        assert client.rest() == []
+    assert closed(hub, "protocol") == 1
+
+
 def test_refused_filters_take_no_room(enos_hub: HubFactory) -> None:
     """Only what is held counts."""
     hub = start(enos_hub, subscriptions=2)
