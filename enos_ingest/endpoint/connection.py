@@ -13,6 +13,7 @@ from enos_ingest.endpoint.limits import PACKETS_A_TURN
 from enos_ingest.endpoint.outgoing import SLOW_BYTES
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Subscribe, Unsubscribe
 from enos_ingest.endpoint.roles import ConnectionHost, PacketHandler
+from enos_ingest.endpoint.streams import Streams
 from enos_ingest.settings import LimitsSettings
 
 __all__ = ["Connection"]
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._closing = ""
         self._discarded = 0
         self._gone = False
-        self._streams: tuple[_Streams, asyncio.StreamWriter] | None = None
+        self._streams: tuple[Streams, asyncio.StreamWriter] | None = None
         self._silence = 0.0
         self._heard = 0.0
         self._begun = 0.0
@@ -147,7 +148,7 @@ class Connection(asyncio.Protocol):
         self._host.outgoing.forget(self)
         self._let_go()
         reader = asyncio.StreamReader(loop=self._loop)
-        streams = _Streams(reader, loop=self._loop)
+        streams = Streams(reader, loop=self._loop)
         self._transport.set_write_buffer_limits()
         self._transport.set_protocol(streams)
         streams.connection_made(self._transport)
@@ -385,20 +386,3 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-class _Streams(asyncio.StreamReaderProtocol):
-    """Streams that remember how far the end of their connection has come."""
-
-    is_lost = False
-    """Whether the socket is gone."""
-    has_ended = False
-    """Whether the client has said that it sends no more."""
-
-    def eof_received(self) -> bool | None:
-        self.has_ended = True
-        return super().eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        super().connection_lost(exc)

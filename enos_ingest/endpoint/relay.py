@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
 
 from enos_ingest.devices.access import may_publish
-from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.adapters import Inbound, Outbound
 from enos_ingest.endpoint.incoming import Incoming
 from enos_ingest.endpoint.limits import PACKETS_A_TURN
@@ -24,12 +22,13 @@ from enos_ingest.endpoint.packets import (
     parse_subscribe,
     parse_unsubscribe,
 )
+from enos_ingest.endpoint.roles import RelayHost
 from enos_ingest.endpoint.subscriptions import is_short
 from enos_ingest.logs import get_logger
 from enos_ingest.protocol.identity import Hub, Operator
 from enos_ingest.protocol.topics import filter_matches, parse_topic
 
-__all__ = ["Relay", "RelayHost"]
+__all__ = ["Relay"]
 
 log = get_logger(__name__)
 
@@ -47,43 +46,6 @@ amqtt may need the client's acknowledgements first."""
 _AHEAD = 64
 """How many messages of one client amqtt may be behind: it takes a handful of turns of the event loop for each, in which
 a client that floods would have thousands read into memory, past every bound."""
-
-
-class RelayHost(Protocol):
-    """What a relay asks of the listener that holds it."""
-
-    def directory(self) -> Directory: ...
-
-    async def room(self, relay: Relay) -> bool:
-        """Return when the hub has room for another message of a client, or the connection is to end.
-
-        False where the hub drains and takes no more.
-        """
-        ...
-
-    def ends(self, relay: Relay) -> None:
-        """Let a client wait for room no longer, its connection is about to end."""
-        ...
-
-    def passed(self, size: int) -> None:
-        """Count a message of `size` bytes that has passed to the broker."""
-        ...
-
-    def taken(self, size: int) -> None:
-        """Count one of those that the broker has taken."""
-        ...
-
-    def denied(self) -> None:
-        """Count a publish that was not allowed."""
-        ...
-
-    def waits_for_room(self) -> None:
-        """Count a stop in reading until there is room for a long packet."""
-        ...
-
-    def watching(self, relay: Relay, *, wanted: bool) -> None:
-        """Note whether a client holds any filter."""
-        ...
 
 
 class Relay:

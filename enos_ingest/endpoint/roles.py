@@ -1,18 +1,20 @@
-"""Who a connection has to do with: the listener that holds it, and the handler of its packets."""
+"""Who a connection has to do with: the listener that holds it, the handler of its packets, who holds a relay."""
 
 from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
+from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.incoming import Incoming
 from enos_ingest.endpoint.outgoing import Outgoing
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet
 
 if TYPE_CHECKING:
     from enos_ingest.endpoint.connection import Connection
+    from enos_ingest.endpoint.relay import Relay
 
-__all__ = ["ConnectionHost", "PacketHandler"]
+__all__ = ["ConnectionHost", "PacketHandler", "RelayHost"]
 
 
 class PacketHandler(Protocol):
@@ -73,4 +75,41 @@ class ConnectionHost(Protocol):
 
     def departed(self, connection: Connection) -> None:
         """The socket is gone; called once for each."""
+        ...
+
+
+class RelayHost(Protocol):
+    """What a relay asks of the listener that holds it."""
+
+    def directory(self) -> Directory: ...
+
+    async def room(self, relay: Relay) -> bool:
+        """Return when the hub has room for another message of a client, or the connection is to end.
+
+        False where the hub drains and takes no more.
+        """
+        ...
+
+    def ends(self, relay: Relay) -> None:
+        """Let a client wait for room no longer, its connection is about to end."""
+        ...
+
+    def passed(self, size: int) -> None:
+        """Count a message of `size` bytes that has passed to the broker."""
+        ...
+
+    def taken(self, size: int) -> None:
+        """Count one of those that the broker has taken."""
+        ...
+
+    def denied(self) -> None:
+        """Count a publish that was not allowed."""
+        ...
+
+    def waits_for_room(self) -> None:
+        """Count a stop in reading until there is room for a long packet."""
+        ...
+
+    def watching(self, relay: Relay, *, wanted: bool) -> None:
+        """Note whether a client holds any filter."""
         ...
