@@ -33,6 +33,9 @@ REGISTRY: dict[str, Any] = {
 _AT_ONCE = 100
 """Connections that are being made at the same time; the system holds some that are not accepted yet."""
 
+_LOOKING = 4
+"""Descriptors that looking itself may hold."""
+
 
 class Footprint(NamedTuple):
     """What a hub holds for its callers and their commands."""
@@ -40,6 +43,14 @@ class Footprint(NamedTuple):
     commands: float
     tasks: int
     descriptors: int
+
+    def is_within(self, before: Footprint) -> bool:
+        """Whether no more is held than before, each on its own; what reads the metrics may hold a connection."""
+        return (
+            self.commands <= before.commands
+            and self.tasks <= before.tasks
+            and self.descriptors <= before.descriptors + _LOOKING
+        )
 
 
 def footprint(hub: Hub) -> Footprint:
@@ -143,7 +154,7 @@ def test_each_of_2000_waiting_callers_gets_its_own_answer(hub: Hub) -> None:
             await plant.call(60)
             during = await asyncio.to_thread(footprint, hub)
             assert during.commands == CALLS
-            assert during.descriptors >= before.descriptors + 2 * CALLS
+            assert during.descriptors >= 2 * CALLS
             plant.answer()
             answers = await asyncio.gather(*(caller.receive() for caller in plant.callers))
             for number, answer in enumerate(answers):
@@ -152,7 +163,7 @@ def test_each_of_2000_waiting_callers_gets_its_own_answer(hub: Hub) -> None:
                 assert answer["data"] == {"commandId": heard.id, "outputData": {"applied": number / CALLS}}
             for caller in plant.callers:
                 caller.close()
-            await until(lambda: footprint(hub) <= before)
+            await until(lambda: footprint(hub).is_within(before))
 
     asyncio.run(run())
 
@@ -180,6 +191,6 @@ def test_callers_who_hang_up_leave_nothing(hub: Hub, *, are_answered: bool) -> N
                 assert answer["data"]["commandId"] == plant.heard[number][1].id
             for number in staying:
                 plant.callers[number].close()
-            await until(lambda: footprint(hub) <= before)
+            await until(lambda: footprint(hub).is_within(before))
 
     asyncio.run(run())
