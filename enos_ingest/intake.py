@@ -13,7 +13,7 @@ from enos_ingest.outcome import Outcome, Record
 from enos_ingest.pipeline import Message, Pipeline
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.store import Writer
+from enos_ingest.storage.store import Committer
 
 __all__ = ["Answer", "Intake"]
 
@@ -46,7 +46,7 @@ class Intake:
     def __init__(
         self,
         pipeline: Pipeline,
-        writer: Writer,
+        writer: Committer,
         observe: Callable[[Outcome, float], None],
         *,
         in_flight: int,

@@ -34,10 +34,11 @@ from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.models.catalogue import Catalogue
 from enos_ingest.pipeline import Pipeline
+from enos_ingest.registry import LiveRegistry, Read
 from enos_ingest.settings import Settings
 from enos_ingest.sockets import Bind
 from enos_ingest.storage.commands import SqliteCommands
-from enos_ingest.storage.registry import open_registry
+from enos_ingest.storage.registry import Stored, open_registry
 from enos_ingest.storage.sqlite import parse_url
 from enos_ingest.storage.store import Writer
 from enos_ingest.storage.writer import SqliteWriter
@@ -73,7 +74,6 @@ class Service:
         self._parts = contextlib.AsyncExitStack()
         self._certificate: ServerCertificate | None = None
         self._tls_address: Bind | None = None
-        self._directory = Directory()
         self._revision = -1
         self._state = "new"
 
@@ -102,7 +102,7 @@ class Service:
         self._state = "started"
         tls = {"tls": str(self.tls_address)} if self.tls_address else {}
         log.info("listening", version=__version__, mqtt=str(self.mqtt_address), **tls, http=str(self.http_address))
-        if not self._directory.devices:
+        if not self._live.directory.devices:
             log.warning("no device is declared yet: write a registry file, then `enos-ingest registry apply FILE.toml`")
 
     async def stop(self) -> None:
@@ -135,6 +135,7 @@ class Service:
             on_state=self._store_state,
         )
         self._parts.push_async_callback(self._writer.close)
+        self._live = LiveRegistry(self._writer)
         self._presence = Presence()
         pipeline = Pipeline(
             self.directory,
@@ -143,17 +144,18 @@ class Service:
             message_bytes=limits.message_bytes,
             max_future_seconds=limits.max_future_seconds,
             sub_devices_per_gateway=limits.sub_devices_per_gateway,
+            change_registry=self._live.change,
         )
         self._intake = Intake(
             pipeline,
-            self._writer,
+            self._live,
             self._metrics.uplink,
             in_flight=limits.in_flight,
             in_flight_bytes=limits.in_flight_bytes,
         )
         self._registry = open_registry(self.database)
         self._parts.callback(self._registry.close)
-        await asyncio.to_thread(self._load_registry)
+        await self._load_registry()
         await self._start_mqtt()
         self._start_commands()
         metrics.watch(
@@ -221,7 +223,7 @@ class Service:
             cached_per_device=settings.cached_per_device,
             waiting=settings.waiting,
             answer_bytes=limits.message_bytes,
-            decode=lambda device, data: self._codecs.decode(self._directory.products[device.product_key], data),
+            decode=lambda device, data: self._codecs.decode(self._live.directory.products[device.product_key], data),
             output_fault=make_output_check(self.directory, self._catalogue.get),
         )
         self._parts.push_async_callback(dispatcher.close)
@@ -289,7 +291,7 @@ class Service:
 
     def directory(self) -> Directory:
         """The registry as it is now."""
-        return self._directory
+        return self._live.directory
 
     def _load_models(self) -> Catalogue:
         folder, samples = self.settings.models_folder()
@@ -301,12 +303,12 @@ class Service:
             log.info("thing models loaded", folder=str(folder), models=names)
         return catalogue
 
-    def _load_registry(self) -> None:
+    async def _load_registry(self) -> None:
         file = self.settings.registry_file()
         if file is not None:
-            self._apply(file)
-        self._revision, self._directory = self._registry.revision(), self._registry.directory()
-        for product in self._directory.products.values():
+            await asyncio.to_thread(self._apply, file)
+        await self._live.refresh(self._read_registry)
+        for product in self._live.directory.products.values():
             if product.model and self._catalogue.get(product.model) is None:
                 log.warning("thing model of a product is not loaded", product=product.key, model=product.model)
             if product.require_tls and self.settings.mqtt.tls_bind is None:
@@ -319,22 +321,29 @@ class Service:
 
     async def _watch_registry(self) -> None:
         try:
-            changed = await asyncio.to_thread(self._changed_registry)
+            found = await self._live.refresh(self._read_registry)
         except StorageError as error:
             log.error("the registry cannot be read, the last one stays in force", error=str(error))
             return
-        if changed is not None:
+        if found:
             # Here, in the event loop: nobody is half way through being let in, and whoever is in is looked at at once.
-            self._revision, self._directory = changed
-            log.info("registry reloaded", products=len(self._directory.products), devices=len(self._directory.devices))
+            directory = self._live.directory
+            log.info("registry reloaded", products=len(directory.products), devices=len(directory.devices))
             self._listener.close_invalid()
-            for device in self._presence.forget_strangers(self._directory):
+            for device in self._presence.forget_strangers(directory):
                 log.info("offline, the registry changed", device=str(device))
 
-    def _changed_registry(self) -> tuple[int, Directory] | None:
-        """The registry with its revision, where it is another than ours."""
-        revision = self._registry.revision()
-        return None if revision == self._revision else (revision, self._registry.directory())
+    async def _read_registry(self) -> Read | None:
+        """The registry in the database, where it is another than ours."""
+        found = await asyncio.to_thread(self._changed_registry)
+        if found is None:
+            return None
+        self._revision = found.revision
+        return found.directory, found.serial
+
+    def _changed_registry(self) -> Stored | None:
+        is_ours = self._registry.revision() == self._revision and not self._live.is_stale
+        return None if is_ours else self._registry.stored()
 
     async def _watch_models(self) -> None:
         for event in await asyncio.to_thread(self._catalogue.refresh):

@@ -7,10 +7,12 @@ that follow: those are committed after it, so nobody is answered on the strength
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from enos_ingest.devices.directory import Device
 from enos_ingest.protocol.identity import DeviceId
+
+if TYPE_CHECKING:
+    from enos_ingest.devices.directory import Device  # which makes the changes of the registry, and so knows them
 
 __all__ = [
     "AttributesDeleted",
@@ -46,7 +48,7 @@ class TopologyRemoved(NamedTuple):
 
 
 class DevicesRegistered(NamedTuple):
-    """A gateway has registered new devices, each with a secret that was made for it."""
+    """A gateway has registered new devices, each with a secret that was made for it; their origin is the wire."""
 
     gateway: DeviceId
     devices: tuple[Device, ...]

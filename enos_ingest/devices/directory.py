@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from enos_ingest.devices.changes import Change, DevicesRegistered, SecretMade, TopologyAdded, TopologyRemoved
 from enos_ingest.devices.passwords import hash_api_key
 from enos_ingest.protocol.identity import DeviceId
 
@@ -98,7 +100,7 @@ class Directory:
     ) -> None:
         self.products: Mapping[str, Product] = MappingProxyType({row.key: row for row in products})
         self.devices: Mapping[DeviceId, Device] = MappingProxyType({row.id: row for row in devices})
-        self._assets = {row.asset_id: row.id for row in self.devices.values() if row.asset_id}
+        self._assets = _by_asset_id(self.devices)
         self.applications: Mapping[str, Application] = MappingProxyType({row.name: row for row in applications})
         self.operators: Mapping[str, OperatorAccount] = MappingProxyType({row.name: row for row in operators})
         sub_devices: dict[DeviceId, set[DeviceId]] = {}
@@ -144,6 +146,107 @@ class Directory:
     def may_represent(self, speaker: DeviceId, device: DeviceId) -> bool:
         """Whether `speaker` is `device`, or a gateway with `device` in its topology."""
         return speaker == device or device in self._sub_devices.get(speaker, ())
+
+    def changed(self, changes: Iterable[Change]) -> Directory:
+        """The directory with changes of the registry made, one after the other; itself where nothing differs.
+
+        What the rows of now do not bear is left out: the store refuses it with its whole message. What is the same as
+        before is shared, not copied.
+        """
+        new = self
+        for change in changes:
+            new = new._changed(change)
+        return new
+
+    def bears_link(self, gateway: DeviceId, sub_device: DeviceId) -> bool:
+        """Whether both exist and neither is the other's kind: a gateway is never a sub-device."""
+        return (
+            gateway != sub_device
+            and gateway in self.devices
+            and sub_device in self.devices
+            and gateway not in self._gateways
+            and sub_device not in self._sub_devices
+        )
+
+    def _changed(self, change: Change) -> Directory:
+        match change:
+            case TopologyAdded(gateway, sub_devices, _):
+                return self._with_links(gateway, sub_devices)
+            case TopologyRemoved(gateway, sub_devices, time):
+                return self._without_links(gateway, sub_devices, time)
+            case DevicesRegistered(_, devices, _):
+                return self._with_devices(devices)
+            case SecretMade(device, secret, _):
+                return self._with_secret(device, secret)
+            case _:
+                return self
+
+    def _with_links(self, gateway: DeviceId, sub_devices: Collection[DeviceId]) -> Directory:
+        fresh = frozenset(sub_devices) - self.sub_devices(gateway)
+        if not fresh or not all(self.bears_link(gateway, sub_device) for sub_device in sub_devices):
+            return self
+        links = {(gateway, sub_device) for sub_device in fresh}
+        released = {link: time for link, time in self.released.items() if link not in links}
+        return self._relinked(gateway, fresh, wired=self.wired | links, released=released)
+
+    def _without_links(self, gateway: DeviceId, sub_devices: Collection[DeviceId], time: int) -> Directory:
+        gone = self.sub_devices(gateway).intersection(sub_devices)
+        if not gone:
+            return self
+        links = {(gateway, sub_device) for sub_device in gone}
+        released = {**self.released, **dict.fromkeys(links - self.wired, time)}
+        return self._relinked(gateway, gone, wired=self.wired - links, released=released)
+
+    def _relinked(
+        self, gateway: DeviceId, changed: frozenset[DeviceId], *, wired: frozenset[Link], released: dict[Link, int]
+    ) -> Directory:
+        """A copy in which `gateway` has those sub-devices more, or less, of which it has had none, or each."""
+        return self._copied(
+            _sub_devices=_replaced(self._sub_devices, {gateway: self.sub_devices(gateway) ^ changed}),
+            _gateways=_replaced(self._gateways, {each: self.gateways(each) ^ {gateway} for each in changed}),
+            wired=wired,
+            released=MappingProxyType(released),
+        )
+
+    def _with_devices(self, devices: Collection[Device]) -> Directory:
+        if any(
+            row.id in self.devices or row.id.product_key not in self.products or row.asset_id in self._assets
+            for row in devices
+        ):
+            return self
+        return self._with_rows({row.id: replace(row, origin="wire") for row in devices})
+
+    def _with_secret(self, device: DeviceId, secret: str) -> Directory:
+        row = self.devices.get(device)
+        if row is None or row.secret == secret:
+            return self
+        return self._with_rows({device: replace(row, secret=secret)})
+
+    def _with_rows(self, rows: Mapping[DeviceId, Device]) -> Directory:
+        return self._copied(
+            devices=MappingProxyType({**self.devices, **rows}), _assets={**self._assets, **_by_asset_id(rows)}
+        )
+
+    def _copied(self, **parts: object) -> Directory:
+        """A copy with some of its parts replaced, the others shared."""
+        new = copy.copy(self)
+        vars(new).update(parts)
+        return new
+
+
+def _by_asset_id(devices: Mapping[DeviceId, Device]) -> dict[str, DeviceId]:
+    return {row.asset_id: row.id for row in devices.values() if row.asset_id}
+
+
+def _replaced(
+    sets: dict[DeviceId, frozenset[DeviceId]], new: Mapping[DeviceId, frozenset[DeviceId]]
+) -> dict[DeviceId, frozenset[DeviceId]]:
+    """The sets with some in place of others; those that are empty are left out."""
+    replaced = {**sets, **new}
+    for key, value in new.items():
+        if not value:
+            del replaced[key]
+    return replaced
 
 
 def derive_asset_id(device: DeviceId) -> str:

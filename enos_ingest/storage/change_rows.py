@@ -198,7 +198,8 @@ _SAME_LINK = "(gateway_product_key, gateway_device_key, product_key, device_key)
 _IMPOSSIBLE_LINK = f"""
     {_LINKS}
     SELECT gateway_product_key, gateway_device_key, product_key, device_key FROM links
-    WHERE NOT EXISTS (
+    WHERE (gateway_product_key, gateway_device_key) = (product_key, device_key)
+        OR NOT EXISTS (
             SELECT 1 FROM devices WHERE (devices.product_key, devices.device_key)
                 = (links.gateway_product_key, links.gateway_device_key)
         )

@@ -97,7 +97,9 @@ class Database:
 
     def _write_one_by_one(self, group: Group) -> tuple[dict[SeriesKey, int], Content, quarantine.Usage]:
         with transaction(self.connection):
+            self.connection.execute("SAVEPOINT trial")
             for place in range(len(group)):
+                # Each on top of those before it: a change of the registry may contradict another one.
                 self.connection.execute("SAVEPOINT record")
                 try:
                     store(self.connection, group.alone(place), self.bounds)
@@ -105,9 +107,11 @@ class Database:
                     if _is_environment(error):
                         raise
                     group.fail(place, error)
-                # Only tried: the good ones are written together below, as any commit is.
-                self.connection.execute("ROLLBACK TO record")
+                    self.connection.execute("ROLLBACK TO record")
                 self.connection.execute("RELEASE record")
+            # Only tried: the good ones are written together below, as any commit is.
+            self.connection.execute("ROLLBACK TO trial")
+            self.connection.execute("RELEASE trial")
             group.drop_faulty()
             found, content = store(self.connection, group, self.bounds)
             usage = self._trim(group)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
 
-__all__ = ["Done", "QuarantineEntry", "QuarantineSummary", "Writer", "WriterStats"]
+__all__ = ["Committer", "Done", "QuarantineEntry", "QuarantineSummary", "Writer", "WriterStats"]
 
 
 Done: TypeAlias = Callable[[StorageError | None], None]
@@ -40,8 +40,8 @@ class WriterStats(NamedTuple):
     fold_failure: str | None = None
 
 
-class Writer(Protocol):
-    """The one way into the database for a running service.
+class Committer(Protocol):
+    """What takes records for the database.
 
     `commit` hands a record in and returns at once. `done` is called in the event loop, in the order of the calls: with
     None once the record is on disk, with an error for a record that no database could hold, or one that came too late
@@ -49,6 +49,10 @@ class Writer(Protocol):
     """
 
     def commit(self, record: Record, done: Done) -> None: ...
+
+
+class Writer(Committer, Protocol):
+    """The one way into the database for a running service."""
 
     def stats(self) -> WriterStats: ...
 
