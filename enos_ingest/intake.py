@@ -123,7 +123,7 @@ class Intake:
             if error is not None:
                 _log_fault(error, str(device))
 
-        self._writer.commit(Record([], None, device, now), done)
+        self._writer.commit(Record([], None, (device,), now), done)
 
     def _settle(
         self, topic: str, size: int, started: float, outcome: Outcome, answer: Answer, error: StorageError | None

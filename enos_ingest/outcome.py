@@ -57,7 +57,7 @@ class Record:
 
     points: list[Point]
     rejection: Rejection | None = None
-    activated: DeviceId | None = None
+    activated: tuple[DeviceId, ...] = ()
     time: int = 0
     command: Command | None = None
     changes: tuple[Change, ...] = ()

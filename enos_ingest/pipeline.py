@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from enos_ingest.devices.changes import Change
 from enos_ingest.devices.directory import Directory
@@ -92,14 +93,15 @@ class Pipeline:
             document = decode_request(message.payload, self._message_bytes, message.size)
         except PayloadError as error:
             code = route.codes.unreadable if message.payload else route.codes.empty
-            return _refuse(route.name, topic, publisher, message, error.request_id, Refusal(code, str(error)))
+            refusal = Refusal(code, str(error))
+            return _refuse(route.name, topic, publisher, message, error.request_id, refusal, route.refused)
         identifier = request_id(document, message.payload)
         try:
             if not route.schema.is_valid(document):
                 raise _envelope_fault(route, document)
             accepted = route.handle(Request(topic, publisher, document, message.received), self._world_now())
         except Refusal as refusal:
-            return _refuse(route.name, topic, publisher, message, identifier, refusal)
+            return _refuse(route.name, topic, publisher, message, identifier, refusal, route.refused)
         if accepted.changes and self._change_registry is not None:
             self._change_registry(accepted.changes)
         return _accept(route.name, topic, publisher, message, identifier, accepted)
@@ -144,11 +146,17 @@ def _accept(
 
 
 def _refuse(
-    operation: str, topic: Topic, publisher: Publisher, message: Message, identifier: str, refusal: Refusal
+    operation: str,
+    topic: Topic,
+    publisher: Publisher,
+    message: Message,
+    identifier: str,
+    refusal: Refusal,
+    data: Any = None,
 ) -> Outcome:
     reason = _cut(refusal.reason)
     rejection = _reject(message, publisher, refusal.code, reason)
-    reply = encode_reply(identifier, refusal.code, reason)
+    reply = encode_reply(identifier, refusal.code, reason, data)
     return Outcome(operation, refusal.code, reason, topic.reply_topic, reply, Record([], rejection))
 
 

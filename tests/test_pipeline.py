@@ -124,7 +124,7 @@ def test_outcome_of_a_good_request() -> None:
         Point("EbxGvUrE", "gw-1", "temp", 5, 1.5, None, "resume"),
         Point("EbxGvUrE", "gw-1", "flag", 5, True, None, "resume"),
     ]
-    assert (outcome.record.rejection, outcome.record.activated, outcome.record.time) == (None, None, RECEIVED)
+    assert (outcome.record.rejection, outcome.record.activated, outcome.record.time) == (None, (), RECEIVED)
     assert (outcome.operation, outcome.code, outcome.reason) == ("thing/measurepoint/resume", 200, "")
     assert outcome.reply == b'{"id":"7","code":200,"data":{}}'
     assert outcome.reply_topic == f"{RESUME}_reply"
@@ -311,6 +311,7 @@ def test_routes_are_told_by_family_and_action() -> None:
     assert sorted(ROUTES) == [
         "integration/measurepoint/post",
         "session/combine/login",
+        "session/combine/login/batch",
         "session/combine/logout",
         "sys/thing/measurepoint/post",
         "sys/thing/measurepoint/post/batch",

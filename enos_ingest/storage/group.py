@@ -112,7 +112,7 @@ class Group:
             if (
                 rows
                 or rejection is not None
-                or record.activated is not None
+                or record.activated
                 or command is not None
                 or changes
                 or record.wanted is not None
@@ -200,12 +200,10 @@ def store(
     # Before activations: the device may be one of those that are registered here.
     change_rows.put(connection, [(each.changes, each.record.wanted) for each in special])
     for each in special:
-        device = each.record.activated
-        if device is not None:
-            connection.execute(
-                "UPDATE devices SET activated = ? WHERE product_key = ? AND device_key = ? AND activated IS NULL",
-                (each.record.time, *device),
-            )
+        connection.executemany(
+            "UPDATE devices SET activated = ? WHERE product_key = ? AND device_key = ? AND activated IS NULL",
+            [(each.record.time, *device) for device in each.record.activated],
+        )
     command_rows.put(connection, [each.command for each in special if each.command is not None])
     serial = max((each.record.serial for each in special), default=0)
     if serial:

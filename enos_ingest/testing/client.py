@@ -7,6 +7,7 @@ import queue
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -190,16 +191,26 @@ class TestClient:
         """Log a sub-device `PRODUCT/DEVICE` in, as its gateway."""
         product_key, _, device_key = sub_device.partition("/")
         stamp = str(time.time_ns() // 1_000_000)
-        content = f"clientId{device_key}deviceKey{device_key}productKey{product_key}timestamp{stamp}"
         params = {
             "productKey": product_key,
             "deviceKey": device_key,
             "clientId": device_key,
             "timestamp": stamp,
             "signMethod": "sha256",
-            "sign": sign(secret, content),
+            "sign": _sign_login(product_key, device_key, device_key, stamp, secret),
         }
         return self.call(f"/ext/session/{self.name}/combine/login", "combine.login", params)
+
+    def login_batch(self, secrets: Mapping[str, str]) -> dict[str, Any]:
+        """Log several sub-devices in, each `PRODUCT/DEVICE` with its secret, as their gateway."""
+        stamp = str(time.time_ns() // 1_000_000)
+        entries = []
+        for sub_device, secret in secrets.items():
+            product_key, _, device_key = sub_device.partition("/")
+            signature = _sign_login(product_key, device_key, "batch", stamp, secret)
+            entries.append({"productKey": product_key, "deviceKey": device_key, "sign": signature})
+        params = {"clientId": "batch", "timestamp": stamp, "signMethod": "sha256", "subDevices": entries}
+        return self.call(f"/ext/session/{self.name}/combine/login/batch", "combine.login.batch", params)
 
     def logout(self, sub_device: str) -> dict[str, Any]:
         """Log a sub-device out."""
@@ -247,6 +258,10 @@ class TestClient:
             payload = answer_to(command, 500, f"{type(error).__name__}: {error}")
         # Not waiting: this is the thread that would take the acknowledgement.
         self._client.publish(reply_topic(command.topic), payload, 1)
+
+
+def _sign_login(product_key: str, device_key: str, client_id: str, stamp: str, secret: str) -> str:
+    return sign(secret, f"clientId{client_id}deviceKey{device_key}productKey{product_key}timestamp{stamp}")
 
 
 def _send_at_once(_: Client, __: Any, sock: Any) -> None:

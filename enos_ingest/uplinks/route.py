@@ -73,7 +73,7 @@ class Accepted:
         skipped: how many points `skipInvalidMeasurepoints` left out.
         reasons: why, of the first few.
         data: what the reply holds, an object or a list; None stands for `{}`.
-        activated: the device whose first login this is.
+        activated: the devices whose first login this is.
         changes: what else is to be stored; those of the registry hold for the next message.
         wanted: what the store is asked for; it becomes the reply's data.
         code, message: of a reply that grants a part of the request only.
@@ -84,7 +84,7 @@ class Accepted:
     def __init__(
         self,
         data: Any = None,
-        activated: DeviceId | None = None,
+        activated: tuple[DeviceId, ...] = (),
         *,
         changes: tuple[Change, ...] = (),
         wanted: FactsWanted | None = None,
@@ -111,6 +111,7 @@ class Route:
         envelope: the name of its JSON Schema below `schemas/envelopes/`.
         codes: what answers a payload that is no such request.
         handle: grants the request, or raises `Refusal`.
+        refused: the data of a reply that refuses; None stands for `{}`.
     """
 
     family: Family
@@ -118,6 +119,7 @@ class Route:
     envelope: str
     codes: FaultCodes
     handle: Callable[[Request, World], Accepted]
+    refused: Any = None
     schema: Schema = field(init=False, repr=False)
     name: str = field(init=False)
     """What metrics call it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.credentials import verify
@@ -10,7 +11,7 @@ from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.protocol.topics import Family
 from enos_ingest.uplinks.route import Accepted, FaultCodes, Refusal, Request, Route, World
 
-__all__ = ["ROUTES", "login", "logout"]
+__all__ = ["ROUTES", "login", "login_batch", "logout"]
 
 _CODES = FaultCodes(
     empty=Code.PAYLOAD_EMPTY,
@@ -22,13 +23,73 @@ _CODES = FaultCodes(
 _VIA_DEVICE_SECRET = "2"  # noqa: S105 - the number of a mode
 
 
+_NO_SUB_DEVICES: dict[str, Any] = {"loginedSubDevices": [], "failedSubDevices": []}
+"""What a batch of logins that is none is answered with: the C SDK insists on both lists."""
+
+
+class _Login(NamedTuple):
+    """A login that was granted: what the reply says of it, and who is to be stored as activated by it."""
+
+    data: dict[str, Any]
+    activated: tuple[DeviceId, ...]
+
+
 def login(request: Request, world: World) -> Accepted:
     """Take a sub-device online through the gateway that asks.
 
     The reply's data names the keys, which the C SDK insists on, and the assetId, which the Java SDK does.
     """
+    granted = _log_in(_gateway(request), request.document["params"], world)
+    return Accepted(granted.data, granted.activated)
+
+
+def login_batch(request: Request, world: World) -> Accepted:
+    """Take several sub-devices online, each on its own: the answer has each entry in one of two lists.
+
+    One signature method, client id and timestamp count for all. Where some are refused the code is 723, as in the
+    documents' sample, and the message says why: with the code that a login alone would get, unless that is 723 too.
+    """
     gateway = _gateway(request)
     params = request.document["params"]
+    common = {name: params.get(name) for name in ("clientId", "timestamp", "signMethod", "signmethod")}
+    logged_in: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    activated: list[DeviceId] = []
+    faults: list[str] = []
+    for entry in params["subDevices"]:
+        try:
+            granted = _log_in(gateway, {**entry, **common}, world)
+        except Refusal as refusal:
+            sub_device = DeviceId(entry["productKey"], entry["deviceKey"])
+            failed.append(_keys(sub_device))
+            code = "" if refusal.code is Code.DEVICE_DISABLED else f" ({int(refusal.code)})"
+            faults.append(f"{sub_device.product_key}&{sub_device.device_key} has error: {refusal.code.text}{code};")
+        else:
+            logged_in.append(granted.data)
+            activated.extend(granted.activated)
+    data = {"loginedSubDevices": logged_in, "failedSubDevices": failed}
+    if not failed:
+        return Accepted(data, tuple(activated))
+    return Accepted(data, tuple(activated), code=Code.DEVICE_DISABLED, message="".join(faults))
+
+
+def logout(request: Request, world: World) -> Accepted:
+    """Take a sub-device offline; one that is not online, or not known, is answered 200 all the same."""
+    params = request.document["params"]
+    sub_device = DeviceId(params["productKey"], params["deviceKey"])
+    world.presence.logout(_gateway(request), sub_device)
+    return Accepted(data=_keys(sub_device))
+
+
+ROUTES = (
+    Route(Family.SESSION, "combine/login", "combine-login", _CODES, login),
+    Route(Family.SESSION, "combine/login/batch", "combine-login-batch", _CODES, login_batch, _NO_SUB_DEVICES),
+    Route(Family.SESSION, "combine/logout", "combine-logout", _CODES, logout),
+)
+
+
+def _log_in(gateway: DeviceId, params: Mapping[str, Any], world: World) -> _Login:
+    """Take one sub-device online, or raise Refusal; `params` are those of a login."""
     sub_device = DeviceId(params["productKey"], params["deviceKey"])
     device = world.directory.devices.get(sub_device)
     if device is None:
@@ -44,7 +105,7 @@ def login(request: Request, world: World) -> Accepted:
         params["clientId"],
         sub_device,
         _text(params["timestamp"]),
-        params.get("signMethod") or "",
+        params.get("signMethod") or params.get("signmethod") or "",
         params["sign"],
     ):
         raise Refusal(Code.SIGN_CHECK_FAILED, f"the signature of {sub_device} does not match")
@@ -53,22 +114,7 @@ def login(request: Request, world: World) -> Accepted:
         raise Refusal(Code.TOO_MANY_REQUESTS, f"{gateway} has {len(online)} sub-devices online, more are not allowed")
     world.presence.login(gateway, sub_device)
     first = device.activated is None and world.presence.is_first_login(sub_device)
-    data = {**_keys(sub_device), "assetId": device.asset_id}
-    return Accepted(data=data, activated=sub_device if first else None)
-
-
-def logout(request: Request, world: World) -> Accepted:
-    """Take a sub-device offline; one that is not online, or not known, is answered 200 all the same."""
-    params = request.document["params"]
-    sub_device = DeviceId(params["productKey"], params["deviceKey"])
-    world.presence.logout(_gateway(request), sub_device)
-    return Accepted(data=_keys(sub_device))
-
-
-ROUTES = (
-    Route(Family.SESSION, "combine/login", "combine-login", _CODES, login),
-    Route(Family.SESSION, "combine/logout", "combine-logout", _CODES, logout),
-)
+    return _Login({**_keys(sub_device), "assetId": device.asset_id}, (sub_device,) if first else ())
 
 
 def _gateway(request: Request) -> DeviceId:

@@ -189,7 +189,7 @@ def test_devices_are_registered_and_activated_in_one_transaction(tmp_path: Path)
     records = [
         changed(DevicesRegistered(GATEWAY, tuple(made), 1), serial=1),
         changed(SecretMade(device, "another", 2), serial=2),
-        Record([], activated=device, time=3),
+        Record([], activated=(device,), time=3),
     ]
     assert store(path, *records) == [None, None, None]
     found = stored(path).devices[device]

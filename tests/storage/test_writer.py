@@ -250,8 +250,8 @@ def test_activation_is_stored_once(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with open_registry(path) as registry:
         registry.apply(lambda _: Directory([Product(PRODUCT)], [Device(GATEWAY)]))
-    store(path, Record([], activated=GATEWAY, time=5), Record([point()], activated=GATEWAY, time=6))
-    store(path, Record([], activated=DeviceId(PRODUCT, "nobody"), time=7), Record([], activated=GATEWAY, time=8))
+    store(path, Record([], activated=(GATEWAY,), time=5), Record([point()], activated=(GATEWAY,), time=6))
+    store(path, Record([], activated=(DeviceId(PRODUCT, "nobody"),), time=7), Record([], activated=(GATEWAY,), time=8))
     with open_registry(path, read_only=True) as registry:
         assert registry.directory().devices == {GATEWAY: Device(GATEWAY, activated=5)}
     assert stored(path) == [point()]
@@ -284,7 +284,7 @@ def test_a_record_that_fails_at_its_end_leaves_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_writer(path) as writer:
             results = await asyncio.gather(
-                commit(writer, Record([point(1)], rejection(1), GATEWAY, 2**63)),
+                commit(writer, Record([point(1)], rejection(1), (GATEWAY,), 2**63)),
                 commit(writer, record(point(2, time=2))),
                 return_exceptions=True,
             )
