@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from enos_ingest.devices.changes import Change
@@ -19,7 +20,7 @@ from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import Publisher
 from enos_ingest.protocol.messages import decode_request, encode_reply, request_id, scan_id
 from enos_ingest.protocol.topics import Topic, parse_topic
-from enos_ingest.uplinks import ROUTES
+from enos_ingest.uplinks import find_route
 from enos_ingest.uplinks.route import Accepted, ModelSource, Refusal, Request, Route, World
 
 __all__ = ["Message", "Pipeline"]
@@ -84,7 +85,7 @@ class Pipeline:
         if topic is None or not topic.is_request:
             return None
         publisher = topic.owner if message.publisher is None else message.publisher
-        route = ROUTES.get(topic.kind)
+        route = find_route(topic)
         if route is None:
             refusal = Refusal(Code.NO_WRITE_PERMISSION, f"no such topic for devices: {topic.action[:100]}")
             found = scan_id(message.payload, is_whole=_size(message) == len(message.payload))
@@ -141,8 +142,20 @@ def _accept(
         record = Record(accepted.points, rejection, accepted.activated, message.received, None, changes, wanted)
     outcome = Outcome(operation, code, text, topic.reply_topic, reply, record, accepted.skipped)
     if wanted is not None:
-        outcome.finish = lambda: encode_reply(identifier, code, text, wanted.result)
+        outcome.finish = partial(_finish, outcome, identifier, accepted)
     return outcome
+
+
+def _finish(outcome: Outcome, identifier: str, accepted: Accepted) -> bytes:
+    """The reply to a message that the store had to be asked about."""
+    assert accepted.wanted is not None  # or it would be answered already
+    if accepted.settle is None:
+        return encode_reply(identifier, outcome.code, outcome.reason, accepted.wanted.result)
+    refusal = accepted.settle(accepted.wanted.result)
+    if refusal is None:
+        return outcome.reply
+    outcome.code, outcome.reason = refusal.code, _cut(refusal.reason)
+    return encode_reply(identifier, outcome.code, outcome.reason)
 
 
 def _refuse(

@@ -309,14 +309,24 @@ def test_registry_is_looked_at_for_each_message() -> None:
 def test_routes_are_told_by_family_and_action() -> None:
     """Each request of this release has one."""
     assert sorted(ROUTES) == [
+        "integration/attribute/post",
+        "integration/attributes/post",
+        "integration/event/post",
         "integration/measurepoint/post",
         "session/combine/login",
         "session/combine/login/batch",
         "session/combine/logout",
+        "sys/thing/attribute/delete",
+        "sys/thing/attribute/query",
+        "sys/thing/attribute/update",
+        "sys/thing/event/+/post",
         "sys/thing/measurepoint/post",
         "sys/thing/measurepoint/post/batch",
         "sys/thing/measurepoint/resume",
         "sys/thing/measurepoint/resume/batch",
+        "sys/thing/tag/delete",
+        "sys/thing/tag/query",
+        "sys/thing/tag/update",
     ]
 
 

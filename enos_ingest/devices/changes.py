@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from enos_ingest.devices.directory import Device  # which makes the changes of the registry, and so knows them
 
 __all__ = [
+    "TAGS_PER_DEVICE",
     "AttributesDeleted",
     "AttributesSet",
     "Change",
@@ -29,6 +30,10 @@ __all__ = [
     "TopologyAdded",
     "TopologyRemoved",
 ]
+
+
+TAGS_PER_DEVICE = 100
+"""So many tags a device has at most: what EnOS documents."""
 
 
 class TopologyAdded(NamedTuple):
@@ -80,7 +85,7 @@ class AttributesDeleted(NamedTuple):
 
 
 class TagsSet(NamedTuple):
-    """Tags of a device, in place of those of the same keys."""
+    """Tags of a device, in place of those of the same keys: all of them, or none if it would have too many then."""
 
     device: DeviceId
     tags: Mapping[str, str]

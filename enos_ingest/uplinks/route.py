@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -75,11 +75,12 @@ class Accepted:
         data: what the reply holds, an object or a list; None stands for `{}`.
         activated: the devices whose first login this is.
         changes: what else is to be stored; those of the registry hold for the next message.
-        wanted: what the store is asked for; it becomes the reply's data.
+        wanted: what the store is asked for; it becomes the reply's data, unless `settle` is there to judge it: whether
+            the store has done what `changes` ask for, None if so.
         code, message: of a reply that grants a part of the request only.
     """
 
-    __slots__ = ("activated", "changes", "code", "data", "message", "points", "reasons", "skipped", "wanted")
+    __slots__ = ("activated", "changes", "code", "data", "message", "points", "reasons", "settle", "skipped", "wanted")
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Accepted:
         *,
         changes: tuple[Change, ...] = (),
         wanted: FactsWanted | None = None,
+        settle: Callable[[Mapping[str, Any]], Refusal | None] | None = None,
         code: Code = Code.SUCCESS,
         message: str = "",
     ) -> None:
@@ -98,6 +100,7 @@ class Accepted:
         self.activated = activated
         self.changes = changes
         self.wanted = wanted
+        self.settle = settle
         self.code = code
         self.message = message
 
@@ -107,7 +110,7 @@ class Route:
     """One kind of request.
 
     Args:
-        family, action: the topic, see `protocol.topics`; `kind` is both.
+        family, action: the topic, see `protocol.topics`; `kind` is both. A level `+` of the action is any name.
         envelope: the name of its JSON Schema below `schemas/envelopes/`.
         codes: what answers a payload that is no such request.
         handle: grants the request, or raises `Refusal`.
