@@ -23,6 +23,16 @@ _CODES = FaultCodes(
 _VIA_DEVICE_SECRET = "2"  # noqa: S105 - the number of a mode
 
 
+_WORDINGS = {
+    Code.TOO_MANY_REQUESTS: "Too many requests",
+    Code.DEVICE_NOT_EXISTED: "Device not existed",
+    Code.DEVICE_DISABLED: "Device is disable",
+    Code.NOT_IN_TOPOLOGY: "Sub device not belong the gateway",
+    Code.SIGN_CHECK_FAILED: "Sign check failed",
+    Code.ACTIVATION_NOT_ALLOWED: "Dynamic activate is not allowed",
+}
+"""How EnOS's documents word the faults of one entry of a batch; the wording of a login alone names the device again."""
+
 _NO_SUB_DEVICES: dict[str, Any] = {"loginedSubDevices": [], "failedSubDevices": []}
 """What a batch of logins that is none is answered with: the C SDK insists on both lists."""
 
@@ -63,7 +73,8 @@ def login_batch(request: Request, world: World) -> Accepted:
             sub_device = DeviceId(entry["productKey"], entry["deviceKey"])
             failed.append(_keys(sub_device))
             code = "" if refusal.code is Code.DEVICE_DISABLED else f" ({int(refusal.code)})"
-            faults.append(f"{sub_device.product_key}&{sub_device.device_key} has error: {refusal.code.text}{code};")
+            error = _WORDINGS.get(refusal.code, refusal.reason)
+            faults.append(f"{sub_device.product_key}&{sub_device.device_key} has error: {error}{code};")
         else:
             logged_in.append(granted.data)
             activated.extend(granted.activated)
