@@ -9,12 +9,9 @@ from enos_ingest.devices.changes import Change, RegistryChange
 from enos_ingest.devices.directory import Directory
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
-from enos_ingest.storage.store import Committer, Done
+from enos_ingest.storage.store import Committer, Done, StoredRegistry
 
-__all__ = ["LiveRegistry", "Read"]
-
-Read = tuple[Directory, int]
-"""A registry as of one moment, and the serial of the last change over the wire that is in it."""
+__all__ = ["LiveRegistry"]
 
 
 class LiveRegistry:
@@ -29,11 +26,13 @@ class LiveRegistry:
 
     Attributes:
         directory: the registry as it is now.
+        revision: the revision of the one that was read last, -1 before.
         is_stale: whether a change that holds here has failed in the database, so that it is to be read anew.
     """
 
     def __init__(self, writer: Committer) -> None:
         self.directory = Directory()
+        self.revision = -1
         self.is_stale = False
         self._writer = writer
         self._serial = 0
@@ -61,26 +60,28 @@ class LiveRegistry:
             done = functools.partial(self._settle, record.serial, done)
         self._writer.commit(record, done)
 
-    async def refresh(self, read: Callable[[], Awaitable[Read | None]]) -> bool:
+    async def refresh(self, read: Callable[[], Awaitable[StoredRegistry | None]]) -> bool:
         """Have the database read, and take over what was found; None for nothing new. Returns whether there was."""
         self._reading = True
         try:
             found = await read()
             if found is not None:
-                self._take_over(*found)
+                self._take_over(found)
         finally:
             self._reading = False
             for serial in [serial for serial in self._pending if serial <= self._committed]:
                 del self._pending[serial]
         return found is not None
 
-    def _take_over(self, directory: Directory, serial: int) -> None:
+    def _take_over(self, found: StoredRegistry) -> None:
+        directory = found.directory
         for number, changes in self._pending.items():
-            if number > serial:
+            if number > found.serial:
                 directory = directory.changed(changes)
         self.directory = directory
+        self.revision = found.revision
         # After a start the database has numbers of an earlier run.
-        self._serial = max(self._serial, serial)
+        self._serial = max(self._serial, found.serial)
         self.is_stale = False
 
     def _settle(self, serial: int, done: Done, error: StorageError | None) -> None:

@@ -34,13 +34,13 @@ from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.models.catalogue import Catalogue
 from enos_ingest.pipeline import Pipeline
-from enos_ingest.registry import LiveRegistry, Read
+from enos_ingest.registry import LiveRegistry
 from enos_ingest.settings import Settings
 from enos_ingest.sockets import Bind
 from enos_ingest.storage.commands import SqliteCommands
-from enos_ingest.storage.registry import Stored, open_registry
+from enos_ingest.storage.registry import open_registry
 from enos_ingest.storage.sqlite import parse_url
-from enos_ingest.storage.store import Writer
+from enos_ingest.storage.store import StoredRegistry, Writer
 from enos_ingest.storage.writer import SqliteWriter
 from enos_ingest.subscriber import Subscriber
 
@@ -74,7 +74,6 @@ class Service:
         self._parts = contextlib.AsyncExitStack()
         self._certificate: ServerCertificate | None = None
         self._tls_address: Bind | None = None
-        self._revision = -1
         self._state = "new"
 
     @property
@@ -289,6 +288,11 @@ class Service:
         await listener.start()
         self._http_address = listener.address
 
+    @property
+    def revision(self) -> int:
+        """The revision of the registry that was read last: how far what is applied has arrived here."""
+        return self._live.revision
+
     def directory(self) -> Directory:
         """The registry as it is now."""
         return self._live.directory
@@ -317,7 +321,10 @@ class Service:
     def _apply(self, file: Path) -> None:
         models = {model.model.model_id for model in self._catalogue.models()}
         for change in self._registry.declare(read_declaration(file), models):
-            log.info("registry changed", action=change.action, kind=change.kind, name=change.name)
+            if change.is_made:
+                log.info("registry changed", action=change.action, kind=change.kind, name=change.name)
+            else:
+                log.info(str(change))
 
     async def _watch_registry(self) -> None:
         try:
@@ -333,16 +340,12 @@ class Service:
             for device in self._presence.forget_strangers(directory):
                 log.info("offline, the registry changed", device=str(device))
 
-    async def _read_registry(self) -> Read | None:
+    async def _read_registry(self) -> StoredRegistry | None:
         """The registry in the database, where it is another than ours."""
-        found = await asyncio.to_thread(self._changed_registry)
-        if found is None:
-            return None
-        self._revision = found.revision
-        return found.directory, found.serial
+        return await asyncio.to_thread(self._changed_registry)
 
-    def _changed_registry(self) -> Stored | None:
-        is_ours = self._registry.revision() == self._revision and not self._live.is_stale
+    def _changed_registry(self) -> StoredRegistry | None:
+        is_ours = self._registry.revision() == self._live.revision and not self._live.is_stale
         return None if is_ours else self._registry.stored()
 
     async def _watch_models(self) -> None:

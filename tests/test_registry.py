@@ -24,12 +24,12 @@ from enos_ingest.devices.directory import Device, Directory, Product
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
 from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.registry import LiveRegistry, Read
+from enos_ingest.registry import LiveRegistry
 from enos_ingest.storage import quarantine
 from enos_ingest.storage.database import Database
 from enos_ingest.storage.group import Group
 from enos_ingest.storage.registry import SqliteRegistry, open_registry
-from enos_ingest.storage.store import Done
+from enos_ingest.storage.store import Done, StoredRegistry
 
 DEVICES = [DeviceId("P", name) for name in ("a", "b", "c", "d")]
 
@@ -159,9 +159,8 @@ class Play:
         self._store = store
         self._file = file
         self._live = LiveRegistry(store)
-        self._revision = -1
         self._reading: asyncio.Task[bool] | None = None
-        self._found: asyncio.Future[Read | None]
+        self._found: asyncio.Future[StoredRegistry | None]
 
     async def run(self, steps: list[tuple[str, Any]]) -> None:
         await self._read_all()
@@ -203,9 +202,8 @@ class Play:
         if self._reading is None or self._found.done():
             return
         stored = self._file.stored()
-        is_ours = stored.revision == self._revision and not self._live.is_stale
-        self._revision = stored.revision
-        self._found.set_result(None if is_ours else (stored.directory, stored.serial))
+        is_ours = stored.revision == self._live.revision and not self._live.is_stale
+        self._found.set_result(None if is_ours else stored)
 
     async def _end(self) -> None:
         if self._reading is not None:
@@ -240,9 +238,9 @@ def test_a_reading_that_fails_leaves_the_registry_as_it_is(tmp_path: Path) -> No
         with open_registry(tmp_path / "x.db") as file:
             file.apply(lambda _: Directory([Product("P")], [Device(each) for each in DEVICES]))
             live = LiveRegistry(store)
-            await live.refresh(lambda: _ready((file.directory(), 0)))
+            await live.refresh(lambda: _ready(file.stored()))
 
-            async def fail() -> Read | None:
+            async def fail() -> StoredRegistry | None:
                 live.commit(Record([], changes=(TopologyAdded(DEVICES[0], (DEVICES[1],), 1),)), lambda _: None)
                 store.write(1)
                 store.tell()
@@ -257,5 +255,5 @@ def test_a_reading_that_fails_leaves_the_registry_as_it_is(tmp_path: Path) -> No
     asyncio.run(run())
 
 
-async def _ready(found: Read) -> Read:
+async def _ready(found: StoredRegistry) -> StoredRegistry:
     return found

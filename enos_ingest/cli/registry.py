@@ -34,6 +34,9 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("file", type=Path, metavar="FILE.toml")
     parser.add_argument("--prune", action="store_true", help="also remove what the file does not name")
+    parser.add_argument(
+        "--restore", action="store_true", help="also add sub-devices again that their gateway has let go"
+    )
     parser.set_defaults(run=_apply)
     parser = add_command(actions, "show", "list what is declared, without secrets")
     parser.add_argument("--json", action="store_true", help="one JSON document")
@@ -52,10 +55,10 @@ def _apply(options: argparse.Namespace) -> int:
     loaded = settings(options)
     models = {compiled.model.model_id for compiled in Catalogue.load(loaded.models_folder()[0]).models()}
     with open_registry(database(options)) as registry:
-        changes = registry.declare(declaration, models, prune=options.prune)
+        changes = registry.declare(declaration, models, prune=options.prune, restore=options.restore)
     for change in changes:
         print(change)
-    if not changes:
+    if not any(change.is_made for change in changes):
         print("nothing to change")
     return 0
 
@@ -109,12 +112,18 @@ def _document(directory: Directory) -> dict[str, list[dict[str, Any]]]:
                 "asset_id": row.asset_id,
                 "enabled": row.enabled,
                 "activated": row.activated,
+                "origin": row.origin,
             }
             for row in directory.devices.values()
         ],
         "gateways": [
-            {"device": str(gateway), "sub_devices": [str(sub) for sub in sorted(sub_devices)]}
-            for gateway, sub_devices in sorted(directory.topology.items())
+            {
+                "device": str(gateway),
+                "sub_devices": [str(sub) for sub in sorted(directory.sub_devices(gateway))],
+                "from_wire": sorted(str(sub) for of, sub in directory.wired if of == gateway),
+                "let_go": {str(sub): time for (of, sub), time in sorted(directory.released.items()) if of == gateway},
+            }
+            for gateway in sorted(directory.topology.keys() | {gateway for gateway, _ in directory.released})
         ],
         "applications": [
             {"name": row.name, "key": row.key or None, "scopes": sorted(row.scopes)}
@@ -137,9 +146,13 @@ def _lines(document: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
             state = "never logged in"
         else:
             state = f"activated {format_time(row['activated'])}"
-        yield f"device       {row['product']}/{row['key']}  asset {row['asset_id']}  {state}"
+        wire = "  from the wire" if row["origin"] == "wire" else ""
+        yield f"device       {row['product']}/{row['key']}  asset {row['asset_id']}  {state}{wire}"
     for row in document["gateways"]:
-        yield f"gateway      {row['device']}  sub-devices {', '.join(row['sub_devices'])}"
+        marked = [f"{sub} (from the wire)" if sub in row["from_wire"] else sub for sub in row["sub_devices"]]
+        yield f"gateway      {row['device']}  sub-devices {', '.join(marked) or '-'}"
+        for sub, time in row["let_go"].items():
+            yield f"             has let go {sub}  {format_time(time)}"
     for row in document["applications"]:
         yield f"application  {row['name']}  scopes {', '.join(row['scopes']) or '-'}"
     for row in document["operators"]:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from enos_ingest.devices.directory import Application, Device, Directory, OperatorAccount, Product, derive_asset_id
+from enos_ingest.devices.directory import (
+    Application,
+    Device,
+    Directory,
+    Link,
+    OperatorAccount,
+    Origin,
+    Product,
+    derive_asset_id,
+)
 from enos_ingest.devices.passwords import (
     hash_api_key,
     hash_password,
@@ -34,6 +44,9 @@ __all__ = [
 _SHOWN_NAME = 129
 """As long as PRODUCT/DEVICE may be; a row whose shape is wrong may hold anything."""
 
+_FROM_WIRE = ("origin wire",)
+"""Of what is removed and did not come from a file: nobody would find it there."""
+
 _NAMED_BY = {
     "products": ("key",),
     "devices": ("product", "key"),
@@ -58,14 +71,27 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference that an apply makes: `action` is `add`, `change` or `remove`."""
+    """One difference that an apply makes: `action` is `add`, `change`, `remove` or `forget`.
+
+    One with `keep` is none that it makes: a sub-device that its gateway has let go stays away.
+    """
 
     action: str
     kind: str
     name: str
     details: tuple[str, ...] = ()
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the apply changes anything here."""
+        return self.action != "keep"
+
     def __str__(self) -> str:
+        if not self.is_made:
+            return (
+                f"kept removed {self.kind} {self.name}: the gateway {self.details[0]}; "
+                "`registry apply --restore` adds it again"
+            )
         details = f" ({', '.join(self.details)})" if self.details else ""
         return f"{self.action:<6} {self.kind} {self.name}{details}"
 
@@ -121,11 +147,17 @@ def hash_passwords(declaration: Declaration, current: Directory) -> Declaration:
 
 
 def apply_declaration(
-    declaration: Declaration, current: Directory, models: Collection[str], *, prune: bool = False
+    declaration: Declaration,
+    current: Directory,
+    models: Collection[str],
+    *,
+    prune: bool = False,
+    restore: bool = False,
 ) -> tuple[Directory, list[Change]]:
     """The directory after an apply, and what that changes.
 
-    Rows are added and changed; rows that the file does not name stay, unless `prune` removes them.
+    Rows are added and changed; rows that the file does not name stay, unless `prune` removes them. Sub-devices that
+    their gateway has let go stay away, unless `restore` adds them again.
 
     Args:
         models: the modelIds that products may name.
@@ -133,16 +165,18 @@ def apply_declaration(
     Raises:
         RegistryError: every fault found; nothing was changed.
     """
-    faults = list(_faults(declaration, current, models, prune=prune))
+    absent = {} if restore else {link: current.released[link] for link in _links(declaration) & current.released.keys()}
+    faults = list(_faults(declaration, current, models, absent, prune=prune))
     if faults:
         raise RegistryError(declaration.source, faults)
     declaration = hash_passwords(declaration, current)
+    links = _links(declaration) - absent.keys()
     new = Directory(
         _merge(current.products, {row["key"]: Product(**row) for row in declaration.rows("products")}, prune).values(),
         _merge(
             current.devices, {_id(row): _device(row, current) for row in declaration.rows("devices")}, prune
         ).values(),
-        _topology(declaration, current, prune=prune),
+        links if prune else links | _pairs(current),
         _merge(
             current.applications,
             {row["name"]: _application(row) for row in declaration.rows("applications")},
@@ -151,8 +185,10 @@ def apply_declaration(
         _merge(
             current.operators, {row["name"]: _operator(row) for row in declaration.rows("operators")}, prune
         ).values(),
+        wired=() if prune else current.wired - links,
+        released=absent if prune else {link: time for link, time in current.released.items() if link not in links},
     )
-    return new, list(_changes(current, new))
+    return new, [*_changes(current, new), *_kept(absent)]
 
 
 @functools.cache
@@ -160,7 +196,9 @@ def _schema() -> Schema:
     return Schema(load_schema("registry"))
 
 
-def _faults(declaration: Declaration, current: Directory, models: Collection[str], *, prune: bool) -> Iterator[str]:
+def _faults(
+    declaration: Declaration, current: Directory, models: Collection[str], absent: Collection[Link], *, prune: bool
+) -> Iterator[str]:
     """Everything that is wrong between the rows, in the order of the tables."""
     yield from _duplicates(declaration)
     products = {row["key"]: row for row in declaration.rows("products")}
@@ -176,7 +214,7 @@ def _faults(declaration: Declaration, current: Directory, models: Collection[str
             _fault("devices", index, row, fault) for fault in _device_faults(row, known_products, products, current)
         )
     yield from _asset_faults(declaration, current, prune=prune)
-    yield from _gateway_faults(declaration, known_devices, Directory() if prune else current)
+    yield from _gateway_faults(declaration, known_devices, Directory() if prune else current, absent)
     for index, row in enumerate(declaration.rows("applications")):
         if ("key" in row) != ("secret" in row):
             yield _fault("applications", index, row, "key and secret go together")
@@ -246,21 +284,25 @@ def _application_faults(declaration: Declaration, current: Directory, *, prune: 
                 yield _fault("applications", index, row, f"{what} is {owners[value]}'s")
 
 
-def _gateway_faults(declaration: Declaration, known_devices: Collection[DeviceId], kept: Directory) -> Iterator[str]:
+def _gateway_faults(
+    declaration: Declaration, known_devices: Collection[DeviceId], kept: Directory, absent: Collection[Link]
+) -> Iterator[str]:
+    """What is wrong with gateways; a sub-device that stays `absent` makes nobody a gateway or a sub-device."""
     rows = declaration.rows("gateways")
-    gateways = {_reference(row["device"]) for row in rows} | kept.topology.keys()
+    gateways = {_reference(row["device"]) for row in rows if not _all_absent(row, absent)} | kept.topology.keys()
     for index, row in enumerate(rows):
         gateway = _reference(row["device"])
         if gateway not in known_devices:
             yield _fault("gateways", index, row, "device is not declared")
-        for above in sorted(kept.gateways(gateway)):
-            yield _fault("gateways", index, row, f"device is a sub-device of {above}")
+        if gateway in gateways:
+            for above in sorted(kept.gateways(gateway)):
+                yield _fault("gateways", index, row, f"device is a sub-device of {above}")
         seen = set()
         for text in row["sub_devices"]:
             sub_device = _reference(text)
             if sub_device == gateway:
                 yield _fault("gateways", index, row, "a gateway cannot be its own sub-device")
-            elif sub_device in gateways:
+            elif sub_device in gateways and (gateway, sub_device) not in absent:
                 yield _fault("gateways", index, row, f"sub-device {text} is a gateway itself")
             elif sub_device not in known_devices:
                 yield _fault("gateways", index, row, f"sub-device {text} is not declared")
@@ -269,13 +311,22 @@ def _gateway_faults(declaration: Declaration, known_devices: Collection[DeviceId
             seen.add(sub_device)
 
 
+def _all_absent(row: dict[str, Any], absent: Collection[Link]) -> bool:
+    gateway, sub_devices = _reference(row["device"]), row["sub_devices"]
+    return bool(sub_devices) and all((gateway, _reference(text)) in absent for text in sub_devices)
+
+
 def _device(row: dict[str, Any], current: Directory) -> Device:
     device_id = _id(row)
     known = current.devices.get(device_id)
     # A secret that the file leaves out was made by dynamic activation: it is the database's to keep.
     secret = row.get("secret", known.secret if known else "")
-    activated = known.activated if known else None
-    return Device(device_id, secret, _asset_id(row), row.get("enabled", True), activated)
+    declared = Device(device_id, secret, _asset_id(row), row.get("enabled", True))
+    if known is None:
+        return declared
+    # The wire's until the file gives it a secret: then a device that has gone by another is not the file's any more.
+    origin: Origin = "file" if "secret" in row else known.origin
+    return replace(declared, activated=known.activated, origin=origin, name=known.name, timezone=known.timezone)
 
 
 def _application(row: dict[str, Any]) -> Application:
@@ -296,12 +347,17 @@ def _operator(row: dict[str, Any]) -> OperatorAccount:
     return OperatorAccount(row["name"], row["password_hash"], frozenset(row["scopes"]))
 
 
-def _topology(declaration: Declaration, current: Directory, *, prune: bool) -> set[tuple[DeviceId, DeviceId]]:
-    kept = () if prune else current.topology.items()
-    pairs = {(gateway, sub_device) for gateway, sub_devices in kept for sub_device in sub_devices}
-    for row in declaration.rows("gateways"):
-        pairs |= {(_reference(row["device"]), _reference(text)) for text in row["sub_devices"]}
-    return pairs
+def _links(declaration: Declaration) -> set[Link]:
+    """The pairs of gateway and sub-device that the file declares."""
+    return {
+        (_reference(row["device"]), _reference(text))
+        for row in declaration.rows("gateways")
+        for text in row["sub_devices"]
+    }
+
+
+def _pairs(directory: Directory) -> set[Link]:
+    return {(gateway, sub_device) for gateway, found in directory.topology.items() for sub_device in found}
 
 
 def _changes(old: Directory, new: Directory) -> Iterator[Change]:
@@ -317,11 +373,32 @@ def _changes(old: Directory, new: Directory) -> Iterator[Change]:
                 yield Change("add", kind, str(key))
             elif before[key] != after[key]:
                 yield Change("change", kind, str(key), _differing(before[key], after[key]))
-        yield from (Change("remove", kind, str(key)) for key in before if key not in after)
-    for gateway in sorted(old.topology.keys() | new.topology.keys()):
-        before_subs, after_subs = old.sub_devices(gateway), new.sub_devices(gateway)
-        yield from (Change("add", "sub-device", f"{sub} of {gateway}") for sub in sorted(after_subs - before_subs))
-        yield from (Change("remove", "sub-device", f"{sub} of {gateway}") for sub in sorted(before_subs - after_subs))
+        for key in before:
+            if key not in after:
+                is_wired = isinstance(before[key], Device) and before[key].origin == "wire"
+                yield Change("remove", kind, str(key), _FROM_WIRE if is_wired else ())
+    before_links, after_links = _pairs(old), _pairs(new)
+    for gateway, sub_device in sorted(before_links | after_links):
+        link, name = (gateway, sub_device), f"{sub_device} of {gateway}"
+        if link not in before_links:
+            yield Change("add", "sub-device", name)
+        elif link not in after_links:
+            yield Change("remove", "sub-device", name, _FROM_WIRE if link in old.wired else ())
+        elif (link in old.wired) != (link in new.wired):
+            yield Change("change", "sub-device", name, ("origin",))
+    for gateway, sub_device in sorted(old.released.keys() - new.released.keys() - after_links):
+        yield Change(
+            "forget", "sub-device", f"{sub_device} of {gateway}", (_let_go(old.released[gateway, sub_device]),)
+        )
+
+
+def _kept(absent: Mapping[Link, int]) -> Iterator[Change]:
+    for (gateway, sub_device), time in sorted(absent.items()):
+        yield Change("keep", "sub-device", f"{sub_device} of {gateway}", (_let_go(time),))
+
+
+def _let_go(time: int) -> str:
+    return f"let it go at {datetime.fromtimestamp(time // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _differing(before: Any, after: Any) -> tuple[str, ...]:

@@ -261,7 +261,9 @@ def _add_links(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
 
 
 def _remove_links(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
-    links = (orjson.dumps(rows).decode(),)
+    # Who has let a sub-device go cannot do so again.
+    first = {row[:4]: row for row in reversed(rows)}
+    links = (orjson.dumps(list(first.values())).decode(),)
     connection.execute(_RELEASE, links)
     connection.execute(_REMOVE_LINKS, links)
 

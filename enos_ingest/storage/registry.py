@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import orjson
 
@@ -24,25 +24,15 @@ from enos_ingest.devices.directory import (
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.sqlite import connect_reader, connect_writer
+from enos_ingest.storage.store import StoredRegistry
 from enos_ingest.storage.transactions import snapshot, transaction
 
-__all__ = ["SqliteRegistry", "Stored", "open_registry"]
+__all__ = ["SqliteRegistry", "open_registry"]
 
 ORIGINS: tuple[Origin, ...] = ("file", "wire")
 """The database holds the index, so the order must not change."""
 
 _Row: TypeAlias = tuple[Any, ...]
-
-
-class Stored(NamedTuple):
-    """The registry as it was read.
-
-    `revision` grows with each change but those over the wire, `serial` is the number of the last one of those.
-    """
-
-    revision: int
-    serial: int
-    directory: Directory
 
 
 class SqliteRegistry:
@@ -70,11 +60,11 @@ class SqliteRegistry:
         with translated(self._path):
             return _revision(self._connection)
 
-    def stored(self) -> Stored:
+    def stored(self) -> StoredRegistry:
         """The registry as it is now, and how far it is, as of one moment."""
         with translated(self._path), snapshot(self._connection):
             serial = self._connection.execute("SELECT value FROM meta WHERE name = 'registry_serial'").fetchone()[0]
-            return Stored(_revision(self._connection), int(serial), _load_directory(self._connection))
+            return StoredRegistry(_revision(self._connection), int(serial), _load_directory(self._connection))
 
     def apply(self, compute: Callable[[Directory], Directory]) -> tuple[Directory, Directory]:
         """Change the registry to what `compute` makes of it, nobody else coming between.
@@ -93,8 +83,10 @@ class SqliteRegistry:
                 return old, old
             return old, _load_directory(self._connection)
 
-    def declare(self, declaration: Declaration, models: Collection[str], *, prune: bool = False) -> list[Change]:
-        """Apply a registry file, and return what that changed.
+    def declare(
+        self, declaration: Declaration, models: Collection[str], *, prune: bool = False, restore: bool = False
+    ) -> list[Change]:
+        """Apply a registry file, and return what that changed, and what it left as devices have changed it.
 
         Args:
             models: the modelIds that products may name.
@@ -108,7 +100,7 @@ class SqliteRegistry:
         changes: list[Change] = []
 
         def compute(current: Directory) -> Directory:
-            new, changes[:] = apply_declaration(hashed, current, models, prune=prune)
+            new, changes[:] = apply_declaration(hashed, current, models, prune=prune, restore=restore)
             return new
 
         self.apply(compute)

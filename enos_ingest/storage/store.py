@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
+from enos_ingest.devices.directory import Directory
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
 
-__all__ = ["Committer", "Done", "QuarantineEntry", "QuarantineSummary", "Writer", "WriterStats"]
+__all__ = ["Committer", "Done", "QuarantineEntry", "QuarantineSummary", "StoredRegistry", "Writer", "WriterStats"]
 
 
 Done: TypeAlias = Callable[[StorageError | None], None]
@@ -59,6 +60,17 @@ class Writer(Committer, Protocol):
     async def close(self) -> None:
         """Commit everything handed in (as long as the database can), then stop."""
         ...
+
+
+class StoredRegistry(NamedTuple):
+    """The registry as it was read.
+
+    `revision` grows with each change but those over the wire, `serial` is the number of the last one of those.
+    """
+
+    revision: int
+    serial: int
+    directory: Directory
 
 
 class QuarantineSummary(NamedTuple):

@@ -142,18 +142,18 @@ class Hub:
         """Declare what a registry file would; returns when a running hub has taken it up, within a second."""
         declaration = _declaration(registry)
         models = {item.model.model_id for item in Catalogue.load(self.settings.models_folder()[0]).models()}
-        in_force = self.directory if self._thread is not None else None
         with open_registry(self.database) as opened:
-            changes = opened.declare(declaration, models, prune=prune)
+            opened.declare(declaration, models, prune=prune)
+            revision = opened.revision()
         if prune:
             self._api_keys.clear()
         for row in declaration.rows("applications"):
             if "api_key" in row:
                 self._api_keys[row["name"]] = row["api_key"]
-        if in_force is None or not changes:
+        if self._thread is None:
             return
         deadline = time.monotonic() + _SECONDS
-        while self.directory is in_force:
+        while self._service.revision < revision:
             if time.monotonic() > deadline:
                 raise TimeoutError("the hub does not take the changed registry up")
             time.sleep(_LOOK_SECONDS)  # the hub, in its own thread, tells nobody that it has looked

@@ -136,7 +136,10 @@ def test_show_as_json(run: Command) -> None:
         ("EbxGvUrE", "gw-1", True, None),
         ("Sb7PkXyZ", "sub001", False, None),
     ]
-    assert document["gateways"] == [{"device": "EbxGvUrE/gw-1", "sub_devices": ["Sb7PkXyZ/sub001"]}]
+    assert [row["origin"] for row in document["devices"]] == ["file", "file"]
+    assert document["gateways"] == [
+        {"device": "EbxGvUrE/gw-1", "sub_devices": ["Sb7PkXyZ/sub001"], "from_wire": [], "let_go": {}}
+    ]
     assert document["applications"] == [{"name": "scada", "key": "app-1", "scopes": ["control", "read"]}]
     assert document["operators"] == [{"name": "alice", "scopes": ["read", "write"]}]
 
