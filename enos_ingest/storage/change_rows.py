@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import orjson
 
 from enos_ingest.devices.changes import (
+    TAGS_PER_DEVICE,
     AttributesDeleted,
     AttributesSet,
     Change,
@@ -88,7 +89,7 @@ def put(connection: sqlite3.Connection, steps: Iterable[tuple[Iterable[Rows], Fa
             if change.kind in apart:
                 apart[change.kind].extend(change.rows)
                 continue
-            if change.kind != kind:
+            if change.kind != kind or kind == "tags":  # of tags, each change is all or nothing
                 _put(connection, kind, rows)
                 kind, rows = change.kind, []
             rows.extend(change.rows)
@@ -151,7 +152,11 @@ def _put(connection: sqlite3.Connection, kind: _Kind | None, rows: Sequence[_Row
     writer = _WRITERS.get(kind)
     if writer is not None:
         writer(connection, rows)
-        return
+    else:
+        _write(connection, kind, rows)
+
+
+def _write(connection: sqlite3.Connection, kind: _Kind, rows: Sequence[_Row]) -> None:
     head, tail = _STATEMENTS[kind]
     rest = iter(rows)
     while chunk := list(islice(rest, _ROWS_A_STATEMENT)):
@@ -299,11 +304,20 @@ def _set_secrets(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
             raise LookupError(f"device {device} is no more: the registry has changed")
 
 
+def _set_tags(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
+    """Tags of one device, none of them if it would have too many."""
+    statement = "SELECT tag FROM tags WHERE product_key = ? AND device_key = ?"
+    held = {tag for (tag,) in connection.execute(statement, rows[0][:2])}
+    if len(held.union(row[2] for row in rows)) <= TAGS_PER_DEVICE:
+        _write(connection, "tags", rows)
+
+
 _WRITERS: dict[_Kind, Callable[[sqlite3.Connection, Sequence[_Row]], None]] = {
     "topology_added": _add_links,
     "topology_removed": _remove_links,
     "registered": _register,
     "secret": _set_secrets,
+    "tags": _set_tags,
 }
 
 

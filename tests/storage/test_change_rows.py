@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from enos_ingest.devices.changes import (
+    TAGS_PER_DEVICE,
     AttributesDeleted,
     AttributesSet,
     Change,
@@ -94,6 +95,25 @@ def test_tags_are_set_replaced_and_deleted(tmp_path: Path) -> None:
     )
     with SqliteFacts(path) as facts:
         assert facts.tags(GATEWAY) == [Tag("site", "south", 3)]
+
+
+def test_a_device_has_a_hundred_tags_at_most(tmp_path: Path) -> None:
+    """A change that would make them more is not stored at all; others of the same transaction are."""
+    path = tmp_path / "x.db"
+    many = {f"t{number:02}": "" for number in range(99)}
+    asked = [FactsWanted("tags", GATEWAY, ("t00", "a", "b")) for _ in range(3)]
+    store(
+        path,
+        changed(TagsSet(GATEWAY, many, 1), TagsSet(SUB_1, many, 1)),
+        changed(
+            TagsSet(GATEWAY, {"t00": "new", "a": "1", "b": "2"}, 2), TagsSet(SUB_1, {"a": "1"}, 2), wanted=asked[0]
+        ),
+        changed(TagsSet(GATEWAY, {"t00": "new", "a": "1"}, 3), wanted=asked[1]),
+        changed(TagsDeleted(GATEWAY, ("a",)), TagsSet(GATEWAY, {"b": "2"}, 4), wanted=asked[2]),
+    )
+    assert [each.result for each in asked] == [{"t00": ""}, {"t00": "new", "a": "1"}, {"t00": "new", "b": "2"}]
+    with SqliteFacts(path) as facts:
+        assert len(facts.tags(GATEWAY)) == len(facts.tags(SUB_1)) == TAGS_PER_DEVICE
 
 
 def test_what_is_asked_for_is_found_in_its_place_among_the_changes(tmp_path: Path) -> None:
