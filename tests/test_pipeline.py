@@ -327,6 +327,7 @@ def test_routes_are_told_by_family_and_action() -> None:
         "sys/thing/tag/delete",
         "sys/thing/tag/query",
         "sys/thing/tag/update",
+        "sys/thing/tsltemplate/get",
     ]
 
 

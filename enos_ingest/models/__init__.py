@@ -3,6 +3,7 @@
 document      the ThingModel JSON, checked and read
 value_type    the types of values in it
 compiler      a thing model as one JSON Schema
+template      a thing model as devices ask for it
 validator     a compiled model: verdicts, faults, quality apart from values
 catalogue     the models of a folder, reloaded when they change
 """

@@ -15,7 +15,7 @@ from enos_ingest.errors import ModelError, SchemaError
 from enos_ingest.models.value_type import Member, ValueType, read_value_type
 from enos_ingest.schema import Schema, load_schema, shorten
 
-__all__ = ["Event", "Measurepoint", "Service", "ThingModel", "parse_thing_model"]
+__all__ = ["Event", "Measurepoint", "Service", "ThingModel", "default_text", "inputs_of", "parse_thing_model"]
 
 _Path: TypeAlias = tuple[str | int, ...]
 
@@ -85,6 +85,8 @@ class ThingModel:
     """A thing model; `source` is the file, or whatever else, that it was read from.
 
     An attribute is `required` where the model has `isRequired`: of the device as a whole, not of each message.
+    `document` is what was read, with each `dataDefinition` an object: it holds also what devices ask for and no check
+    needs.
     """
 
     model_id: str
@@ -94,6 +96,7 @@ class ThingModel:
     services: Mapping[str, Service] = field(default_factory=dict)
     attributes: Mapping[str, Member] = field(default_factory=dict)
     events: Mapping[str, Event] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def parse_thing_model(document: object, source: str) -> ThingModel:
@@ -125,7 +128,7 @@ def parse_thing_model(document: object, source: str) -> ThingModel:
         }
     except SchemaError as error:
         raise ModelError(source, error.expectation, error.path) from None
-    name = _text(decoded.get("name"))
+    name = default_text(decoded.get("name"))
     return ThingModel(
         decoded["modelId"],
         MappingProxyType(points),
@@ -134,6 +137,7 @@ def parse_thing_model(document: object, source: str) -> ThingModel:
         MappingProxyType(services),
         MappingProxyType(attributes),
         MappingProxyType(events),
+        MappingProxyType(decoded),
     )
 
 
@@ -170,11 +174,11 @@ def _outputs(event: str) -> _Path:
 
 def _decode_service(entry: dict[str, Any], path: _Path) -> dict[str, Any]:
     """A service with the definitions of its inputs and outputs decoded, lists both."""
-    names = (_inputs(entry), "outputData")
+    names = (inputs_of(entry), "outputData")
     return {**entry, **{name: _decode_parameters(entry.get(name), (*path, name)) for name in names}}
 
 
-def _inputs(entry: dict[str, Any]) -> str:
+def inputs_of(entry: Mapping[str, Any]) -> str:
     """How a service spells its inputs: a table of EnOS's documents has `intputData`, the sample beside it has not."""
     return "intputData" if entry.get("inputData") is None and entry.get("intputData") is not None else "inputData"
 
@@ -219,7 +223,7 @@ def _measurepoint(identifier: str, entry: dict[str, Any], path: _Path) -> Measur
         identifier,
         read_value_type(entry, path),
         has_quality=bool(entry.get("hasQuality")),
-        name=_text(entry.get("name")),
+        name=default_text(entry.get("name")),
         unit=str((unit.get("unitId") if isinstance(unit, dict) else unit) or ""),
         writable="w" in (entry.get("accessMode") or "rw").lower(),
         translations=_translations(entry.get("name")),
@@ -239,7 +243,7 @@ def _event(identifier: str, entry: dict[str, Any], path: _Path) -> Event:
         identifier,
         tuple(_parameters(entry["outputData"], _outputs(identifier), required=False)),
         event_type=(entry.get("eventType") or "").upper(),
-        name=_text(entry.get("name")),
+        name=default_text(entry.get("name")),
     )
 
 
@@ -249,13 +253,13 @@ def _service(identifier: str, entry: dict[str, Any], path: _Path) -> Service:
         raise SchemaError(path, "a service cannot end in _reply: that is the topic of its answers")
     if _NO_LEVEL.search(identifier):
         raise SchemaError(path, "a service cannot have / + # or NUL in its name, which is part of a topic")
-    inputs = _inputs(entry)
+    inputs = inputs_of(entry)
     return Service(
         identifier,
         tuple(_parameters(entry[inputs], (*path, inputs), required=True)),
         tuple(_parameters(entry["outputData"], (*path, "outputData"), required=False)),
         call_type=(entry.get("callType") or "").upper(),
-        name=_text(entry.get("name")),
+        name=default_text(entry.get("name")),
         translations=_translations(entry.get("name")),
     )
 
@@ -278,7 +282,7 @@ def _parameters(entries: list[dict[str, Any]], path: _Path, *, required: bool) -
         yield Member(identifier, read_value_type(entry, at), required=required if said is None else said)
 
 
-def _text(text: Any) -> str:
+def default_text(text: Any) -> str:
     """A StringI18n in its default language."""
     return str((text.get("defaultValue") if isinstance(text, dict) else text) or "")
 

@@ -9,6 +9,7 @@ from typing import Any
 from enos_ingest.errors import SchemaError
 from enos_ingest.models.compiler import compile_members, compile_plain, compile_schema
 from enos_ingest.models.document import Event, Service, ThingModel
+from enos_ingest.models.template import describe
 from enos_ingest.models.value_type import Member
 from enos_ingest.schema import Schema, fault_at, shorten
 
@@ -107,6 +108,7 @@ class CompiledModel:
         "_quality",
         "_quality_structs",
         "_services",
+        "_template",
         "attributes",
         "is_valid",
         "model",
@@ -127,6 +129,7 @@ class CompiledModel:
         self._services = {name: CompiledService(service) for name, service in model.services.items()}
         self.attributes = CompiledAttributes(model.attributes)
         self._events = {name: CompiledEvent(event) for name, event in model.events.items()}
+        self._template: dict[str, Any] | None = None
 
     def check(self, measurepoints: object, at: Sequence[str | int] = ()) -> None:
         """Raise SchemaError for the first fault in document order.
@@ -178,6 +181,13 @@ class CompiledModel:
     def event(self, identifier: str) -> CompiledEvent | None:
         """The event of this name, None where the model has none."""
         return self._events.get(identifier)
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """The model as devices ask for it, made once; not to be changed."""
+        if self._template is None:
+            self._template = describe(self.model)
+        return self._template
 
     def split(self, identifier: str, value: Any) -> tuple[Any, int | None]:
         """The value proper and the quality of a valid value; None where no quality was given.

@@ -1,11 +1,12 @@
 """What devices ask of the hub, one family of requests a file.
 
 route           what a route is: a topic, a schema, the codes of its faults, a handler
-measurepoints   resume, resume/batch, integration post
-session         combine/login and combine/logout of sub-devices
+measurepoints   post and resume, alone and in batch; integration post
+session         combine/login, login/batch and logout of sub-devices
 attributes      update, query, delete; integration attribute post
 events          post, integration event post
 tags            update, query, delete
+tsl             tsltemplate/get, the thing model
 subject         which device a request is about, and whether its sender may speak for it
 
 A new uplink is a route here, a schema in `schemas/envelopes/`, and a handler; `ROUTES` below lists them all.
@@ -14,12 +15,12 @@ A new uplink is a route here, a schema in `schemas/envelopes/`, and a handler; `
 from __future__ import annotations
 
 from enos_ingest.protocol.topics import Topic, filter_matches
-from enos_ingest.uplinks import attributes, events, measurepoints, session, tags
+from enos_ingest.uplinks import attributes, events, measurepoints, session, tags, tsl
 from enos_ingest.uplinks.route import Route
 
 __all__ = ["ROUTES", "find_route"]
 
-_FAMILIES = (measurepoints, session, attributes, events, tags)
+_FAMILIES = (measurepoints, session, attributes, events, tags, tsl)
 
 ROUTES: dict[str, Route] = {route.kind: route for family in _FAMILIES for route in family.ROUTES}
 """By the kind of their topics."""
