@@ -22,6 +22,7 @@ from enos_ingest.protocol.messages import decode_request, encode_reply, request_
 from enos_ingest.protocol.topics import Topic, parse_topic
 from enos_ingest.uplinks import find_route
 from enos_ingest.uplinks.route import Accepted, ModelSource, Refusal, Request, Route, World
+from enos_ingest.uplinks.unserved import unserved
 
 __all__ = ["Message", "Pipeline"]
 
@@ -87,9 +88,8 @@ class Pipeline:
         publisher = topic.owner if message.publisher is None else message.publisher
         route = find_route(topic)
         if route is None:
-            refusal = Refusal(Code.NO_WRITE_PERMISSION, f"no such topic for devices: {topic.action[:100]}")
             found = scan_id(message.payload, is_whole=_size(message) == len(message.payload))
-            return _refuse("unknown", topic, publisher, message, found, refusal)
+            return _refuse("unknown", topic, publisher, message, found, unserved(topic))
         try:
             document = decode_request(message.payload, self._message_bytes, message.size)
         except PayloadError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from enos_ingest.cli import build_parser
 from enos_ingest.http.metrics import Metrics
 from enos_ingest.slots import describe_settings
+from enos_ingest.uplinks.unserved import UNSERVED
 from tests.http.test_metrics import readings
 from tests.process import PATIENCE, environment
 from tests.readme import README, ROOT, comparable, console_steps, settings_table
@@ -67,6 +69,15 @@ def test_every_metric_stands_in_the_readme() -> None:
     families = text_string_to_metric_families(metrics.render().decode())
     names = [family.name.removeprefix("enos_ingest_") for family in families if family.name.startswith("enos_ingest_")]
     assert [name for name in names if not re.search(rf"`{name}[`{{]", TEXT)] == []
+
+
+def test_all_that_is_not_served_stands_in_the_readme() -> None:
+    """With the words in which a device is told so."""
+    rows = [row[2:-2].split(" | ") for row in TEXT.partition("| not served, answered 1009 |")[2].splitlines()[2:]]
+    documented = {}
+    for what, topics in itertools.takewhile(lambda row: len(row) == 2, rows):
+        documented.update(dict.fromkeys(topics.split(", "), what))
+    assert documented == {_topic(kind): what for kind, what in UNSERVED.items()}
 
 
 def test_every_setting_stands_in_the_sample_file() -> None:
@@ -148,6 +159,17 @@ def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.splitlines()[-1].strip("= ").startswith("2 passed in "), done.stdout
+
+
+def _topic(kind: str) -> str:
+    """The topic of a kind of request, as the README writes it."""
+    family, _, action = kind.partition("/")
+    prefix = {
+        "sys": "/sys/{productKey}/{deviceKey}",
+        "session": "/ext/session/{productKey}/{deviceKey}",
+        "integration": "/sys/{productKey}/integration",
+    }
+    return f"`{prefix[family]}/{action}`"
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[str]]]:

@@ -7,6 +7,7 @@ attributes      update, query, delete; integration attribute post
 events          post, integration event post
 tags            update, query, delete
 tsl             tsltemplate/get, the thing model
+unserved        what is answered 1009, and in which words
 subject         which device a request is about, and whether its sender may speak for it
 
 A new uplink is a route here, a schema in `schemas/envelopes/`, and a handler; `ROUTES` below lists them all.
