@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from enos_ingest.devices.changes import Change
 from enos_ingest.errors import StorageError, StoreClosedError
 from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.outcome import Outcome, Record
@@ -116,24 +117,31 @@ class Intake:
         settle = functools.partial(self._settle, "", 0, 0.0, _NO_REQUEST, answer)
         self._writer.commit(_NOTHING, settle)
 
-    def activate(self, device: DeviceId, now: int) -> None:
-        """Store that a device has logged in for the first time, at `now` in epoch milliseconds."""
+    def activate(
+        self, device: DeviceId, now: int, changes: Sequence[Change] = (), done: Callable[[], None] | None = None
+    ) -> None:
+        """Store that a device has logged in for the first time, at `now` in epoch milliseconds.
 
-        def done(error: StorageError | None) -> None:
+        Args:
+            changes: what else that changes.
+            done: is called once it is on disk, and never where it cannot be stored.
+        """
+        self.in_flight += 1
+
+        def settle(error: StorageError | None) -> None:
+            self._finish(0)
             if error is not None:
                 _log_fault(error, str(device))
+            elif done is not None:
+                done()
 
-        self._writer.commit(Record([], None, (device,), now), done)
+        self._writer.commit(Record([], None, (device,), now, None, tuple(changes)), settle)
 
     def _settle(
         self, topic: str, size: int, started: float, outcome: Outcome, answer: Answer, error: StorageError | None
     ) -> None:
         """The store's word on a message: committed, or why it never will be."""
-        self.in_flight -= 1
-        self.in_flight_bytes -= size
-        if self._waiting and not self._waking:
-            self._waking = True
-            self._loop.call_soon(self._wake)
+        self._finish(size)
         if error is not None:
             _log_fault(error, topic)
             answer(None)
@@ -145,6 +153,14 @@ class Intake:
             if outcome.code is not Code.SUCCESS:
                 self._say(outcome, topic)
         answer(outcome)
+
+    def _finish(self, size: int) -> None:
+        """One message less is in flight."""
+        self.in_flight -= 1
+        self.in_flight_bytes -= size
+        if self._waiting and not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
 
     def _say(self, outcome: Outcome, topic: str) -> None:
         """Log a refusal, as long as there are not too many: each is in quarantine."""

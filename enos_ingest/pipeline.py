@@ -38,6 +38,7 @@ class Message:
 
     `publisher` is who sent it, None where only the topic is known: then the topic's own device or channel counts.
     `size` is the payload's length in bytes where `payload` is only the beginning of one that was over the limit.
+    `unreadable` says why what came could not be decompressed, where it could not: then `payload` is that.
     """
 
     topic: str
@@ -45,6 +46,7 @@ class Message:
     received: int
     publisher: Publisher | None = None
     size: int | None = None
+    unreadable: PayloadError | None = None
 
 
 class Pipeline:
@@ -91,6 +93,8 @@ class Pipeline:
             found = scan_id(message.payload, is_whole=_size(message) == len(message.payload))
             return _refuse("unknown", topic, publisher, message, found, unserved(topic))
         try:
+            if message.unreadable is not None:
+                raise message.unreadable
             document = decode_request(message.payload, self._message_bytes, message.size)
         except PayloadError as error:
             code = route.codes.unreadable if message.payload else route.codes.empty

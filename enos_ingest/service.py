@@ -191,8 +191,9 @@ class Service:
         authenticator = Authenticator(self.directory, anonymous=self.settings.security.anonymous)
         limits = self.settings.limits
         mirror = Mirror(self._metrics.mirror_dropped)
+        next_id = self._next_id
         self._sessions = sessions = Sessions(
-            authenticator, self.directory, self._presence, self._intake, mirror, self._metrics, limits
+            authenticator, self.directory, self._presence, self._intake, mirror, self._metrics, limits, next_id
         )
         relays = Relays(self._broker, authenticator, self.directory, self._intake, mirror, self._metrics, limits)
         self._listener = MqttListener(authenticator, sessions, relays, self._intake, self._metrics, limits)
@@ -227,6 +228,7 @@ class Service:
         )
         self._parts.push_async_callback(dispatcher.close)
         dispatcher.restore(reader.unfinished())
+        self._ids = CommandIds(settings.node, epoch_ms, reader.last_id())
         self._sessions.on_reachable = dispatcher.came_online
         self._intake.answered = dispatcher.answered
         self._commands = Commands(
@@ -236,7 +238,7 @@ class Service:
             self._codecs,
             reader,
             has_logged_in=self._presence.has_logged_in,
-            next_id=CommandIds(settings.node, epoch_ms, reader.last_id()).next,
+            next_id=self._next_id,
             now=epoch_ms,
             org_id=self.settings.registry.org_id,
         )
@@ -292,6 +294,10 @@ class Service:
     def revision(self) -> int:
         """The revision of the registry that was read last: how far what is applied has arrived here."""
         return self._live.revision
+
+    def _next_id(self) -> str:
+        """The id of a message to a device: all have their numbers from one row."""
+        return self._ids.next()
 
     def directory(self) -> Directory:
         """The registry as it is now."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from typing import TypeAlias
 
 from enos_ingest.devices.directory import Directory
 from enos_ingest.protocol.identity import DeviceId
 
-__all__ = ["Presence"]
+__all__ = ["Presence", "Told"]
+
+Told: TypeAlias = Callable[[DeviceId, bool, str, DeviceId | None], None]
+"""Is told that a device came, went, or is there by another way: whether it is online now, why in a word, and the
+gateway through which it is, or was; None for a connection of its own."""
 
 
 class Presence:
@@ -21,11 +26,13 @@ class Presence:
     Attributes:
         online: how many devices are online, counted as they come and go.
         on_online: told of each connect and each login, also of a device that was online before by another way.
+        on_change: told of each change, in such a way that the last one of a device says how it is now.
     """
 
     def __init__(self) -> None:
         self.online = 0
         self.on_online: Callable[[DeviceId], None] = _tell_nobody
+        self.on_change: Told = _tell_nobody_more
         self._connected: set[DeviceId] = set()
         self._gateway_of: dict[DeviceId, DeviceId] = {}
         self._sub_devices: dict[DeviceId, set[DeviceId]] = {}
@@ -36,16 +43,20 @@ class Presence:
         if not self.is_online(device):
             self.online += 1
         self._connected.add(device)
+        self.on_change(device, True, "connected", None)
         self.on_online(device)
 
-    def disconnect(self, device: DeviceId) -> frozenset[DeviceId]:
-        """Take a device offline; its sub-devices go offline with it and are returned."""
+    def disconnect(self, device: DeviceId, why: str = "client") -> frozenset[DeviceId]:
+        """Take a device offline; its sub-devices go offline with it and are returned.
+
+        Args:
+            why: a word for how its connection has ended, see `CLOSED_REASONS`.
+        """
         self._connected.remove(device)
-        if not self.is_online(device):
-            self.online -= 1
+        self._has_left(device, why, None)
         sub_devices = frozenset(self._sub_devices.get(device, ()))
-        for sub_device in sub_devices:
-            self.logout(device, sub_device)
+        for sub_device in sorted(sub_devices):
+            self.logout(device, sub_device, "gateway")
         return sub_devices
 
     def login(self, gateway: DeviceId, sub_device: DeviceId) -> None:
@@ -57,17 +68,25 @@ class Presence:
             self._forget(previous, sub_device)
         self._gateway_of[sub_device] = gateway
         self._sub_devices.setdefault(gateway, set()).add(sub_device)
+        if previous != gateway:
+            if previous is not None:
+                self.on_change(sub_device, False, "taken_over", previous)
+            self.on_change(sub_device, True, "login", gateway)
         self.on_online(sub_device)
 
-    def logout(self, gateway: DeviceId, sub_device: DeviceId) -> bool:
-        """Take a sub-device offline; False where it is not online through this gateway."""
+    def logout(self, gateway: DeviceId, sub_device: DeviceId, why: str = "logout") -> bool:
+        """Take a sub-device offline, for a reason in a word; False where it is not online through this gateway."""
         if self._gateway_of.get(sub_device) != gateway:
             return False
         del self._gateway_of[sub_device]
         self._forget(gateway, sub_device)
-        if not self.is_online(sub_device):
-            self.online -= 1
+        self._has_left(sub_device, why, gateway)
         return True
+
+    def close(self) -> None:
+        """Take offline who is left when the hub stops: sub-devices of gateways that are not connected."""
+        for sub_device, gateway in list(self._gateway_of.items()):
+            self.logout(gateway, sub_device, "stopped")
 
     def is_online(self, device: DeviceId) -> bool:
         """Whether a device is online at all, on its own connection or through a gateway."""
@@ -90,15 +109,19 @@ class Presence:
 
         Those are returned. Connections of devices are for the endpoint to end.
         """
-        gone = {
-            sub_device: gateway
-            for sub_device, gateway in self._gateway_of.items()
-            if sub_device not in directory.sub_devices(gateway)
-            or sub_device not in directory.devices
-            or not directory.devices[sub_device].enabled
-        }
-        for sub_device, gateway in gone.items():
-            self.logout(gateway, sub_device)
+        gone: list[DeviceId] = []
+        for sub_device, gateway in list(self._gateway_of.items()):
+            device = directory.devices.get(sub_device)
+            if device is None:
+                why = "deleted"
+            elif not device.enabled:
+                why = "disabled"
+            elif sub_device not in directory.sub_devices(gateway):
+                why = "registry"
+            else:
+                continue
+            gone.append(sub_device)
+            self.logout(gateway, sub_device, why)
         self._seen &= directory.devices.keys()
         return frozenset(gone)
 
@@ -113,6 +136,14 @@ class Presence:
         """Whether a device's first successful login was since the start: the registry in memory may not have it yet."""
         return device in self._seen
 
+    def _has_left(self, device: DeviceId, why: str, gateway: DeviceId | None) -> None:
+        """Say that one way of a device has ended; it may be there by the other."""
+        if self.is_online(device):
+            self.on_change(device, True, why, self._gateway_of.get(device))
+        else:
+            self.online -= 1
+            self.on_change(device, False, why, gateway)
+
     def _forget(self, gateway: DeviceId, sub_device: DeviceId) -> None:
         remaining = self._sub_devices[gateway]
         remaining.discard(sub_device)
@@ -121,4 +152,8 @@ class Presence:
 
 
 def _tell_nobody(_: DeviceId) -> None:
+    """Where nobody asked to be told."""
+
+
+def _tell_nobody_more(_: DeviceId, __: bool, ___: str, ____: DeviceId | None) -> None:
     """Where nobody asked to be told."""

@@ -6,14 +6,16 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Callable
+from typing import NamedTuple
 
 from enos_ingest.devices.directory import Directory, OperatorAccount
 from enos_ingest.devices.passwords import hash_password, verify_password
 from enos_ingest.endpoint.packets import ConnackCode, Connect
 from enos_ingest.errors import CredentialError
+from enos_ingest.protocol.compression import Compression, parse_compression
 from enos_ingest.protocol.credentials import (
     SECURE_MODE_CHANNEL,
-    SECURE_MODE_DEVICE,
+    SECURE_MODE_PRODUCT,
     ClientId,
     parse_client_id,
     parse_user_name,
@@ -21,7 +23,7 @@ from enos_ingest.protocol.credentials import (
 )
 from enos_ingest.protocol.identity import CHANNEL_DEVICE_KEY, Channel, DeviceId, Hub, Identity, Operator
 
-__all__ = ["Authenticator", "Refused"]
+__all__ = ["Authenticator", "Client", "Refused"]
 
 _ANONYMOUS = Operator("%anonymous%", frozenset({"read", "write"}))
 _CONCURRENT_HASHES = 1
@@ -41,6 +43,17 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+class Client(NamedTuple):
+    """A device or channel that has shown who it is.
+
+    `compression` is how its payloads are; `activates` says that it came with its product's secret, to be told its own.
+    """
+
+    identity: DeviceId | Channel
+    compression: Compression = Compression.NONE
+    activates: bool = False
 
 
 class Authenticator:
@@ -68,12 +81,12 @@ class Authenticator:
         """User name and one-time password of the hub's own subscriber, made at start, valid in this process."""
         return str(self._hub), self._hub_password
 
-    def publisher(self, connect: Connect) -> DeviceId | Channel | None:
+    def publisher(self, connect: Connect) -> Client | None:
         """The device or channel behind a CONNECT; None where it comes from an operator, or from nobody yet known.
 
         Raises:
             Refused: 2 for a malformed client id, 4 for an unknown device or a wrong signature, 5 for what is not
-                allowed.
+                allowed, or not served.
         """
         if connect.user_name is None:
             return None
@@ -81,12 +94,18 @@ class Authenticator:
             publisher = parse_user_name(connect.user_name)
         except CredentialError as error:
             raise Refused(ConnackCode.BAD_CREDENTIALS, str(error)) from None
-        match publisher:
-            case DeviceId():
-                return self._device(publisher, connect.client_id, _password(connect))
-            case Channel():
-                return self._channel(publisher, connect.client_id, _password(connect))
-        return None
+        if publisher is None:
+            return None
+        parts = _parse(connect.client_id)
+        if isinstance(publisher, DeviceId):
+            self._check_device(publisher, parts, _password(connect))
+        else:
+            self._check_channel(publisher, parts, _password(connect))
+        try:
+            compression = parse_compression(parts.compression)
+        except CredentialError as error:
+            raise Refused(ConnackCode.NOT_AUTHORIZED, f"{publisher}: {error}") from None
+        return Client(publisher, compression, parts.secure_mode == SECURE_MODE_PRODUCT)
 
     def hub(self, connect: Connect) -> Hub:
         """The hub's own subscriber.
@@ -132,21 +151,22 @@ class Authenticator:
             case Hub():
                 return ""
 
-    def _device(self, device_id: DeviceId, client_id: str, password: str) -> DeviceId:
-        parts = _parse(client_id)
-        device = self._directory().devices.get(device_id)
-        if parts.secure_mode != SECURE_MODE_DEVICE:
+    def _check_device(self, device_id: DeviceId, parts: ClientId, password: str) -> None:
+        directory = self._directory()
+        device = directory.devices.get(device_id)
+        secret = ""
+        if parts.secure_mode == SECURE_MODE_CHANNEL:
             raise Refused(ConnackCode.NOT_AUTHORIZED, f"securemode {parts.secure_mode} is not allowed for {device_id}")
-        secret = device.secret if device else ""
+        if device is not None:
+            via_product = parts.secure_mode == SECURE_MODE_PRODUCT
+            secret = directory.products[device_id.product_key].secret if via_product else device.secret
         if not verify(secret, parts.signed, device_id, parts.timestamp, parts.sign_method, password):
             what = "wrong signature" if device else "unknown device"
             raise Refused(ConnackCode.BAD_CREDENTIALS, f"{what} {device_id}")
         if device and not device.enabled:
             raise Refused(ConnackCode.NOT_AUTHORIZED, f"device {device_id} is disabled")
-        return device_id
 
-    def _channel(self, channel: Channel, client_id: str, password: str) -> Channel:
-        parts = _parse(client_id)
+    def _check_channel(self, channel: Channel, parts: ClientId, password: str) -> None:
         if parts.secure_mode != SECURE_MODE_CHANNEL:
             raise Refused(ConnackCode.NOT_AUTHORIZED, f"securemode {parts.secure_mode} is not for {channel}")
         product = self._directory().products.get(channel.product_key)
@@ -155,7 +175,6 @@ class Authenticator:
         if not verify(secret, parts.signed, signer, parts.timestamp, parts.sign_method, password):
             what = "wrong signature" if product else "unknown product"
             raise Refused(ConnackCode.BAD_CREDENTIALS, f"{what} {channel}")
-        return channel
 
     async def _operator(self, name: str, password: str) -> Operator:
         account = self._directory().operators.get(name)

@@ -46,11 +46,12 @@ REFUSED_REASONS = (
 many handshakes that wait, too much that is held of unfinished packets, and the other codes of CONNACK."""
 
 CLOSED_REASONS = (
-    "client", "network", "protocol", "keep_alive", "unfinished", "slow", "memory", "taken_over", "registry", "stopped",
+    "client", "network", "protocol", "keep_alive", "unfinished", "slow", "memory", "taken_over", "registry",
+    "disabled", "deleted", "stopped",
 )  # fmt: skip
 """Why a connection that was let in has ended: DISCONNECT, a socket that broke or closed without it, a malformed packet,
 silence, a packet that took too long, a reader too slow for what it is sent, too much that is held of unfinished
-packets, a newer connection, a changed registry, the end of the hub."""
+packets, a newer connection, a changed registry, a device that its operator disabled or deleted, the end of the hub."""
 
 
 class ConnectionCounters(Protocol):

@@ -8,7 +8,7 @@ import ssl
 
 from enos_ingest.devices.access import may_publish
 from enos_ingest.endpoint.admission import Admission
-from enos_ingest.endpoint.authentication import Authenticator, Refused
+from enos_ingest.endpoint.authentication import Authenticator, Client, Refused
 from enos_ingest.endpoint.connection import Connection
 from enos_ingest.endpoint.handshakes import Handshakes, TooManyHandshakesError
 from enos_ingest.endpoint.incoming import Incoming
@@ -26,7 +26,7 @@ from enos_ingest.endpoint.sessions import Sessions
 from enos_ingest.endpoint.tls import ServerCertificate, in_words
 from enos_ingest.intake import Intake
 from enos_ingest.logs import FewLines, get_logger
-from enos_ingest.protocol.identity import Channel, DeviceId, Hub, Operator
+from enos_ingest.protocol.identity import DeviceId, Hub, Operator
 from enos_ingest.settings import LimitsSettings
 from enos_ingest.sockets import Bind, bind_socket, cannot_listen
 
@@ -145,17 +145,17 @@ class MqttListener:
     def connect(self, connection: Connection, packet: Connect) -> None:
         """Let a client in, or refuse it."""
         try:
-            identity = self._publisher(connection, packet)
+            client = self._publisher(connection, packet)
         except Refused as refused:
             self._refuse(connection, refused.code, refused.code.name.lower(), refused.reason)
             return
-        if identity is None:
+        if client is None:
             connection.pause()
             task = self._loop.create_task(self._operator(connection, packet))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            self.sessions.open(identity, packet, connection)
+            self.sessions.open(client, packet, connection)
 
     def malformed(self, connection: Connection, error: MalformedPacketError) -> None:
         """Close a connection whose first packet is no CONNECT, which is not answered [MQTT-3.1.0-1]."""
@@ -226,17 +226,21 @@ class MqttListener:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _publisher(self, connection: Connection, packet: Connect) -> DeviceId | Channel | None:
+    def _publisher(self, connection: Connection, packet: Connect) -> Client | None:
         """The device or channel that connects; None where an operator does, or the hub itself."""
         if not packet.client_id and not packet.clean_session:
             raise Refused(ConnackCode.IDENTIFIER_REJECTED, "no client id, and not a clean session [MQTT-3.1.3-8]")
-        identity = None if connection.inside else self._authenticator.publisher(packet)
-        if identity is None:
+        client = None if connection.inside else self._authenticator.publisher(packet)
+        if client is None:
             return None
         self._check_store()
-        if not self.sessions.may_connect(identity, is_tls=connection.is_tls):
-            raise Refused(ConnackCode.NOT_AUTHORIZED, f"{identity} must connect with TLS")
-        return identity
+        if not self.sessions.may_connect(client.identity, is_tls=connection.is_tls):
+            raise Refused(ConnackCode.NOT_AUTHORIZED, f"{client.identity} must connect with TLS")
+        if client.activates and isinstance(client.identity, DeviceId):
+            fault = self.sessions.activation_fault(client.identity)
+            if fault is not None:
+                raise Refused(ConnackCode.NOT_AUTHORIZED, f"{fault[1]} ({int(fault[0])})")
+        return client
 
     async def _known_operator(self, connection: Connection, packet: Connect) -> tuple[Operator | Hub, str]:
         """The operator that connects, or the hub itself, with what proved it."""

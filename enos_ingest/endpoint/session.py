@@ -36,10 +36,12 @@ from enos_ingest.endpoint.packets import (
     encode_unsuback,
 )
 from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, LONGEST_FILTER, REFUSED, Subscriptions
+from enos_ingest.errors import PayloadError
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Message
+from enos_ingest.protocol.compression import Compression, compress, decompress
 from enos_ingest.protocol.identity import Channel, DeviceId
 from enos_ingest.settings import LimitsSettings
 
@@ -50,6 +52,7 @@ log = get_logger(__name__)
 _PACKET_IDS = 65_535
 
 _PUBACK = PacketType.PUBACK  # a name of the module is found faster than a member of an enumeration
+_PLAIN = Compression.NONE
 
 _encoded = functools.lru_cache(16_384)(encode_topic)
 """Reply topics of some thousands of devices, as they stand in a packet; some 20 MB at the most."""
@@ -91,7 +94,7 @@ class SessionHost(Protocol):
         """The client has subscribed to something."""
         ...
 
-    def left(self, session: DeviceSession) -> None:
+    def left(self, session: DeviceSession, reason: str) -> None:
         """The session has ended; called once."""
         ...
 
@@ -112,11 +115,13 @@ class DeviceSession:
         key: what a newer session of the same client has too: the device, or the channel with its client id.
         proof: what the identity was proved with; once the registry holds another, the connection must end.
         subscribes: whether the client hears commands only on topics that it has subscribed to.
+        compression: how the payloads are that it sends and is sent.
     """
 
     __slots__ = (
-        "_allowed", "_connection", "_deaf", "_denied", "_directory", "_held", "_host", "_in_flight", "_packet_id",
-        "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "identity", "key", "proof", "subscribes",
+        "_allowed", "_compression", "_connection", "_deaf", "_denied", "_directory", "_held", "_host", "_in_flight",
+        "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "identity", "key", "proof",
+        "subscribes",
     )  # fmt: skip
 
     def __init__(
@@ -128,11 +133,13 @@ class DeviceSession:
         host: SessionHost,
         *,
         subscribes: bool = False,
+        compression: Compression = _PLAIN,
     ) -> None:
         self.identity = identity
         self.key = key
         self.proof = proof
         self.subscribes = subscribes
+        self._compression = compression
         self._connection = connection
         self._host = host
         self._subscriptions = Subscriptions(host.limits.subscriptions)
@@ -177,7 +184,7 @@ class DeviceSession:
         extra = {"detail": detail} if detail else {}
         level("disconnected", client=str(self.identity), peer=self.address, reason=reason, **extra)
         self._host.counters.closed(reason)
-        self._host.left(self)
+        self._host.left(self, reason)
 
     def ready(self) -> bool:
         if self._host.intake.is_full:
@@ -227,6 +234,8 @@ class DeviceSession:
         granted = self._subscriptions.qos(topic)
         if granted is None:
             return
+        if self._compression is not _PLAIN:
+            payload = compress(self._compression, payload)
         if min(qos, granted) == 0 or len(self._unacknowledged) >= self._host.limits.unacknowledged:
             self._connection.send(encode_publish_to(_encoded(topic), payload, 0, 0))
             return
@@ -258,12 +267,14 @@ class DeviceSession:
             host.intake.pass_by(functools.partial(self._answer, qos, packet_id, unreleased, False))
             self.ready()
             return
+        message = Message(publish.topic, publish.payload, time.time_ns() // 1_000_000, self.identity, publish.size)
+        if is_whole and self._compression is not _PLAIN:
+            self._decompress(message)
         allowed = self._may_publish(publish.topic)
         if not allowed:
             self._deny(publish.topic)
         elif host.mirror.watched and is_whole:
-            host.mirror.show(publish.topic, publish.payload)
-        message = Message(publish.topic, publish.payload, time.time_ns() // 1_000_000, self.identity, publish.size)
+            host.mirror.show(publish.topic, message.payload)
         host.intake.submit(message, functools.partial(self._answer, qos, packet_id, unreleased, allowed))
         self.ready()
 
@@ -290,6 +301,15 @@ class DeviceSession:
                 del self._unreleased[packet_id]  # sent again it is a new message
         if self._held and self._in_flight <= self._host.limits.in_flight_per_connection // 2:
             self._go_on()
+
+    def _decompress(self, message: Message) -> None:
+        """Put what the client has compressed in place of what came; the limit holds for both."""
+        try:
+            message.payload = decompress(self._compression, message.payload, self._host.limits.message_bytes)
+        except PayloadError as error:
+            message.unreadable = error
+        else:
+            message.size = len(message.payload)
 
     def _deny(self, topic: str) -> None:
         """Count a publish that is not allowed, which its sender alone learns of; say so once."""

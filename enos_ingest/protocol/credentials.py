@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -24,9 +25,11 @@ from enos_ingest.protocol.identity import CHANNEL_DEVICE_KEY, Channel, DeviceId,
 __all__ = [
     "SECURE_MODE_CHANNEL",
     "SECURE_MODE_DEVICE",
+    "SECURE_MODE_PRODUCT",
     "ClientId",
     "Credentials",
     "make_credentials",
+    "make_secret",
     "parse_client_id",
     "parse_user_name",
     "sign",
@@ -35,6 +38,8 @@ __all__ = [
 
 SECURE_MODE_DEVICE = 2
 """Signed with the device secret: the usual login."""
+SECURE_MODE_PRODUCT = 3
+"""Signed with the product secret: a device that is to be given its own."""
 SECURE_MODE_CHANNEL = 4
 """Signed with the product secret: the message-integration channel."""
 
@@ -44,15 +49,22 @@ _NOBODY = secrets.token_hex(16)
 _UNNAMED = ("sha256", "sha1")
 """What is tried for a client that names no method: the documented default, and the Java SDK's own fallback."""
 
+_DECLARED = re.compile(r"\{([^{}]*)\}\s*\Z")
+"""What the Java SDK declares at the end of what it signs, such as `{ip=127.0.0.1,version=...,compress=GZIP}`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientId:
-    """The parts of an MQTT client id; `signed` is all before the first `|`, `timestamp` is opaque text."""
+    """The parts of an MQTT client id; `signed` is all before the first `|`, `timestamp` is opaque text.
+
+    `compression` is what the client has declared, as it is written, "" for nothing.
+    """
 
     signed: str
     secure_mode: int
     sign_method: str
     timestamp: str
+    compression: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +88,15 @@ def parse_client_id(text: str) -> ClientId:
     signed, bar, block = text.partition("|")
     if not bar:
         raise CredentialError("client id has no |securemode=...,signmethod=...,timestamp=...| block")
-    options: dict[str, str] = {}
-    for part in block.rstrip().removesuffix("|").split(","):
-        name, equals, value = part.partition("=")
-        if equals:
-            options[name.strip().lower()] = value.strip()
+    options = _options(block.rstrip().removesuffix("|"))
     mode, timestamp = options.get("securemode", ""), options.get("timestamp", "")
     if mode not in ("2", "3", "4"):
         raise CredentialError("client id has no securemode of 2, 3 or 4")
     if not timestamp:
         raise CredentialError("client id has no timestamp")
-    return ClientId(signed, int(mode), options.get("signmethod", ""), timestamp)
+    declared = _DECLARED.search(signed)
+    compression = _options(declared[1]).get("compress", "") if declared else ""
+    return ClientId(signed, int(mode), options.get("signmethod", ""), timestamp, compression)
 
 
 def parse_user_name(text: str) -> Publisher | None:
@@ -135,6 +145,11 @@ def verify(secret: str, client_id: str, device: DeviceId, timestamp: str, method
     return False
 
 
+def make_secret() -> str:
+    """A new secret of a device, of 32 hex digits: the C SDK takes up to 64 characters."""
+    return secrets.token_hex(16)
+
+
 def make_credentials(publisher: Publisher, secret: str, timestamp: int) -> Credentials:
     """What a device (secure mode 2) or an integration channel (4) puts into CONNECT.
 
@@ -156,6 +171,16 @@ def make_credentials(publisher: Publisher, secret: str, timestamp: int) -> Crede
 
 def _content(client_id: str, device: DeviceId, timestamp: str) -> str:
     return f"clientId{client_id}deviceKey{device.device_key}productKey{device.product_key}timestamp{timestamp}"
+
+
+def _options(block: str) -> dict[str, str]:
+    """The values of a `name=value,...` block by name, in lower case."""
+    options: dict[str, str] = {}
+    for part in block.split(","):
+        name, equals, value = part.partition("=")
+        if equals:
+            options[name.strip().lower()] = value.strip()
+    return options
 
 
 def _digest_of(method: str) -> str:

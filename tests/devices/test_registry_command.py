@@ -169,7 +169,7 @@ def test_a_running_hub_sees_an_apply(folder: Path, enos_hub: HubFactory) -> None
         assert apply(folder) == 0
         new = DeviceId("EbxGvUrE", "new")
         eventually(lambda: new in hub.directory.devices)
-        assert connected.rest() == []
+        assert [packet.publish.topic for packet in connected.rest()] == ["/sys/EbxGvUrE/gw-1/thing/disable"]
     with hub.connect("EbxGvUrE/new") as device:
         assert device.resume({"temp": 1.5}, time=1)["code"] == 200
     with pytest.raises(ConnectionRefusedByHubError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from enos_ingest.errors import CredentialError
 from enos_ingest.protocol.credentials import (
     ClientId,
     make_credentials,
+    make_secret,
     parse_client_id,
     parse_user_name,
     sign,
@@ -201,6 +203,33 @@ def test_a_client_id_that_says_too_little_is_refused(text: str, said: str) -> No
     """One sentence says what is missing."""
     with pytest.raises(CredentialError, match=said):
         parse_client_id(text)
+
+
+@pytest.mark.parametrize(
+    ("signed", "compression"),
+    [
+        ("gw{ip=127.0.0.1,version=enos-mqtt-2.2.16,compress=DEFAULT}", "DEFAULT"),
+        ("gw{compress=GZIP}", "GZIP"),
+        ("gw{ Compress = lz4 } ", "lz4"),
+        ("gw{a}{compress=LZO}", "LZO"),
+        ("gw{compress=GZIP}x", ""),
+        ("gw{ip=127.0.0.1}", ""),
+        ("gw,compress=GZIP", ""),
+        ("compress=GZIP}", ""),
+        ("{}", ""),
+    ],
+)
+def test_a_client_id_declares_its_compression_at_the_end_of_what_it_signs(signed: str, compression: str) -> None:
+    """In braces, as the Java SDK does; all of it is signed."""
+    parts = parse_client_id(f"{signed}|securemode=2,timestamp=1|")
+    assert (parts.signed, parts.compression) == (signed, compression)
+
+
+def test_a_secret_is_long_plain_and_never_the_same() -> None:
+    """The C SDK takes 64 characters; quotes or backslashes in it would break its search for the end."""
+    made = [make_secret() for _ in range(100)]
+    assert len(set(made)) == 100
+    assert all(re.fullmatch("[0-9a-f]{32}", secret) for secret in made)
 
 
 @given(st.text())

@@ -1,4 +1,4 @@
-"""What is not served: each request of it as the SDKs send it is answered 1009 at once, over both ways that there are."""
+"""What is not served: each request of it, as the SDKs send it, is answered 1009 at once, over both ways there are."""
 
 from __future__ import annotations
 

@@ -1,0 +1,149 @@
+"""The session of a device that has come with its product's secret: it is told its own, and may do nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from enos_ingest.endpoint.connection import Connection
+from enos_ingest.endpoint.limits import ConnectionCounters
+from enos_ingest.endpoint.packets import (
+    PINGRESP,
+    Ack,
+    Disconnect,
+    MalformedPacketError,
+    Packet,
+    PacketType,
+    PingReq,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    encode_ack,
+    encode_publish,
+    encode_suback,
+    encode_unsuback,
+)
+from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, REFUSED
+from enos_ingest.logs import get_logger
+from enos_ingest.protocol.compression import Compression, compress
+from enos_ingest.protocol.identity import DeviceId
+from enos_ingest.protocol.notices import activation_topic
+from enos_ingest.protocol.topics import filter_matches, reply_topic
+
+__all__ = ["ActivationHost", "ActivationSession"]
+
+log = get_logger(__name__)
+
+_FILTERS = 100
+"""Filters in one packet: there is one topic to subscribe to, and the SDKs subscribe to none."""
+
+_PACKET_ID = 1
+
+
+class ActivationHost(Protocol):
+    """What such a session asks of those who hold it."""
+
+    @property
+    def counters(self) -> ConnectionCounters: ...
+
+    def activation_over(self, session: ActivationSession) -> None:
+        """The session has ended; called once."""
+        ...
+
+
+class ActivationSession:
+    """Lasts until the device leaves: it comes again with the secret that it was told.
+
+    What it publishes but for the answer to that is not taken, and not acknowledged: so it is sent again then.
+
+    Args:
+        compression: how the payloads are that the device is sent.
+    """
+
+    __slots__ = ("_compression", "_connection", "_denied", "_host", "_told", "_topic", "device")
+
+    def __init__(
+        self, device: DeviceId, connection: Connection, host: ActivationHost, compression: Compression
+    ) -> None:
+        self.device = device
+        self._connection = connection
+        self._host = host
+        self._compression = compression
+        self._topic = activation_topic(device)
+        self._denied = False
+        self._told = False
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the device came over TLS."""
+        return self._connection.is_tls
+
+    def tell(self, payload: bytes) -> None:
+        """Send the secret, which is stored now; subscribed to or not, in one copy, and shown to nobody else."""
+        if self._connection.is_closing:
+            log.warning("activated, but the device had gone before it was told its secret", device=str(self.device))
+            return
+        self._told = True
+        data = compress(self._compression, payload)
+        self._connection.send(encode_publish(self._topic, data, qos=1, packet_id=_PACKET_ID))
+        log.info("activated", device=str(self.device), peer=self._connection.address)
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+        self._connection.close(reason)
+
+    def ended(self, reason: str, detail: str) -> None:
+        extra = {"detail": detail} if detail else {}
+        log.info(
+            "activation ended",
+            device=str(self.device),
+            peer=self._connection.address,
+            reason=reason,
+            told=self._told,
+            **extra,
+        )
+        self._host.counters.closed(reason)
+        self._host.activation_over(self)
+
+    def ready(self) -> bool:
+        return True
+
+    def receive(self, packet: Packet) -> None:
+        match packet:
+            case Publish():
+                self._publish(packet)
+            case Subscribe(packet_id, filters):
+                _bound(len(filters))
+                codes = [self._grant(topic_filter, qos) for topic_filter, qos in filters]
+                self._connection.send(encode_suback(packet_id, codes))
+            case Unsubscribe(packet_id, filters):
+                _bound(len(filters))
+                self._connection.send(encode_unsuback(packet_id))
+            case PingReq():
+                self._connection.send(PINGRESP)
+            case Disconnect():
+                self._connection.close("client")
+            case Ack(PacketType.PUBREL, packet_id):
+                self._connection.send(encode_ack(PacketType.PUBCOMP, packet_id))
+            case _:
+                pass  # the secret has come in
+
+    def _publish(self, publish: Publish) -> None:
+        if publish.topic != reply_topic(self._topic):
+            self._host.counters.publish_denied()
+            if not self._denied:
+                self._denied = True
+                log.info(
+                    "publish not allowed before the activation", client=str(self.device), topic=publish.topic[:100]
+                )
+        elif publish.qos:
+            kind = PacketType.PUBACK if publish.qos == 1 else PacketType.PUBREC
+            self._connection.send(encode_ack(kind, publish.packet_id))
+
+    def _grant(self, topic_filter: str, qos: int) -> int:
+        mine = topic_filter != "#" and filter_matches(topic_filter, self._topic)
+        return min(qos, HIGHEST_QOS) if mine else REFUSED
+
+
+def _bound(filters: int) -> None:
+    if filters > _FILTERS:
+        raise MalformedPacketError(f"{filters} filters in one packet, of a device that is told its secret")
