@@ -138,12 +138,20 @@ class CodecsSettings:
     memory_mb: int = field(
         default=512,
         metadata=_about(
-            "MiB of address space of the worker process, where the platform can bound it.", low=64, high=1_048_576
+            "MiB of address space of a worker process, where the platform can bound it.", low=64, high=1_048_576
         ),
+    )
+    workers: int = field(
+        default=8,
+        metadata=_about("Worker processes at the most; with more codecs than that, some share one.", low=1, high=1000),
     )
     waiting: int = field(
         default=1000,
-        metadata=_about("Calls of codecs that wait for their turn; one more is refused.", low=1, high=1_000_000),
+        metadata=_about(
+            "Calls that wait for their turn with one worker process; one more is refused. Uplinks wait elsewhere.",
+            low=1,
+            high=1_000_000,
+        ),
     )
 
 

@@ -1,7 +1,8 @@
 """Products with a format of their own: their messages become the JSON of the protocol, and the other way round.
 
 contract      what a codec is, and how a product names one (pure)
-codecs        all of them, for the event loop: calls in order, bounded, each fault one sentence
+codecs        all of them, for the event loop: which worker process each has
+lane          the calls of one worker process: in order, bounded, each fault one sentence
 process       the worker process that they run in, from outside; worker: from inside
 exchange      what the two say to each other (pure)
 sample        a codec to try and to copy: a compact binary frame (pure)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from enos_ingest.codecs import codecs as module
+from enos_ingest.codecs import codecs as codecs_module
+from enos_ingest.codecs import lane as module
 from enos_ingest.codecs.codecs import Codecs
 from enos_ingest.config import load_settings
 from enos_ingest.devices.directory import Product
@@ -46,20 +47,56 @@ def test_a_message_comes_back_as_it_was(run: Run, tmp_path: Path) -> None:
     run(main())
 
 
-def test_one_process_serves_all_codecs(run: Run, tmp_path: Path) -> None:
-    """It is started by the first call, and ends with the codecs."""
-    plain, other = write(tmp_path, "plain", PLAIN), write(tmp_path, "other", PLAIN)
+def test_each_codec_has_a_process_of_its_own(run: Run, tmp_path: Path) -> None:
+    """It is started by the first call, and ends with the codecs; beyond the bound codecs share them evenly."""
+    products = [write(tmp_path, f"plain{number}", PLAIN) for number in range(5)]
 
     async def main() -> None:
-        async with codecs_of(tmp_path) as codecs:
-            pids = [codecs.pid]
-            for product in (plain, other):
+        async with codecs_of(tmp_path, workers=2) as codecs:
+            counts = [len(codecs.pids)]
+            for product in products:
                 assert json.loads(await codecs.encode(product, MESSAGE)) == MESSAGE
-                pids.append(codecs.pid)
-            assert pids[0] is None
-            assert isinstance(pids[1], int)
-            assert pids[1] == pids[2]
-        assert codecs.pid is None
+                counts.append(len(codecs.pids))
+            assert counts == [0, 1, 2, 2, 2, 2]
+            pids = codecs.pids
+            for product in products:
+                assert json.loads(await codecs.encode(product, MESSAGE)) == MESSAGE
+            assert codecs.pids == pids
+            lanes = [codecs._lane(product) for product in products]  # noqa: SLF001
+            assert sorted(map(lanes.count, set(lanes))) == [2, 3]
+        assert codecs.pids == []
+
+    run(main())
+
+
+def test_a_codec_that_hangs_holds_up_no_other(run: Run, tmp_path: Path) -> None:
+    """Nor does its end."""
+    gated = write_method(tmp_path, "gated", GATED.format(tmp_path))
+
+    async def main() -> None:
+        async with codecs_of(tmp_path, seconds=30.0) as codecs:
+            begun = asyncio.create_task(codecs.encode(gated, MESSAGE))
+            await until((tmp_path / "begun").exists)
+            assert await codecs.decode(SAMPLE, await codecs.encode(SAMPLE, MESSAGE)) == MESSAGE
+            assert not begun.done()
+            (tmp_path / "release").touch()
+            assert await begun == b"done"
+
+    run(main())
+
+
+def test_which_process_a_codec_has_is_remembered_within_bounds(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond them codecs are dealt out anew, to the processes that there are."""
+    monkeypatch.setattr(codecs_module, "REMEMBERED", 2)
+    products = [write(tmp_path, f"plain{number}", PLAIN) for number in range(5)]
+
+    async def main() -> None:
+        async with codecs_of(tmp_path, workers=1) as codecs:
+            for product in [*products, *products]:
+                assert json.loads(await codecs.encode(product, MESSAGE)) == MESSAGE
+            assert len(codecs.pids) == 1
 
     run(main())
 
@@ -96,7 +133,7 @@ def test_a_product_without_a_codec_is_refused(run: Run, tmp_path: Path) -> None:
             assert await fault(codecs.encode(SAMPLE, {"a": object()})) == (
                 "the message is no JSON: Type is not JSON serializable: object"
             )
-            assert codecs.pid is None
+            assert codecs.pids == []
 
     run(main())
 
@@ -111,7 +148,7 @@ def test_a_refusal_is_the_callers_business(run: Run, tmp_path: Path, caplog: pyt
             assert (await fault(codecs.encode(SAMPLE, message))).startswith("params.limit: the frame holds numbers")
             assert await fault(codecs.encode(silent, MESSAGE)) == "codec silent:codec refused it without a word"
             assert (await fault(codecs.decode(SAMPLE, b"EN"))).startswith("a frame has at least 16 bytes")
-            assert codecs.pid is not None
+            assert len(codecs.pids) == 2
 
     run(main())
     assert faults_in(caplog) == []
@@ -144,11 +181,11 @@ def test_what_was_logged_is_remembered_within_bounds(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond them all is forgotten, so that a registry that changes for ever fills no memory."""
-    monkeypatch.setattr(module, "_REMEMBERED", 2)
+    monkeypatch.setattr(module, "REMEMBERED", 2)
     products = [Product("P", codec=f"missing{number}:codec") for number in range(3)]
 
     async def main() -> None:
-        async with codecs_of(tmp_path) as codecs:
+        async with codecs_of(tmp_path, workers=1) as codecs:
             for product in [*products, products[2], products[0]]:
                 await fault(codecs.encode(product, MESSAGE))
 
@@ -168,7 +205,7 @@ def test_a_codec_that_cannot_be_loaded_is_left_alone(run: Run, tmp_path: Path, m
             assert await asyncio.gather(*(fault(codecs.encode(product, MESSAGE)) for _ in range(5))) == [said] * 5
             assert await fault(codecs.encode(product, MESSAGE)) == said
             assert (tmp_path / "tries").read_text() == "x"
-            codecs._unusable.clear()  # noqa: SLF001 - the time that it is left alone is over
+            codecs._lanes[0]._unusable.clear()  # noqa: SLF001 - the time that it is left alone is over
             write(tmp_path, "late", PLAIN)
             assert json.loads(await codecs.encode(product, MESSAGE)) == MESSAGE
 
@@ -216,8 +253,9 @@ def test_one_call_more_than_may_wait_is_refused(run: Run, tmp_path: Path) -> Non
             waiting = [asyncio.create_task(codecs.encode(product, MESSAGE)) for _ in range(2)]
             await until(lambda: codecs.waiting == 2)
             assert await fault(codecs.encode(product, MESSAGE)) == "2 calls of codecs are waiting already"
+            waiting.append(asyncio.create_task(codecs.encode(product, MESSAGE, patient=True)))
             (tmp_path / "release").touch()
-            assert await asyncio.gather(begun, *waiting) == [b"done"] * 3
+            assert await asyncio.gather(begun, *waiting) == [b"done"] * 4
             assert await codecs.encode(product, MESSAGE) == b"done"
 
     run(main())
@@ -228,7 +266,8 @@ def test_who_gives_up_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
     product = write_method(tmp_path, "gated", GATED.format(tmp_path))
 
     async def main() -> None:
-        async with codecs_of(tmp_path, waiting=1, seconds=30.0) as codecs:
+        async with codecs_of(tmp_path, waiting=1, seconds=30.0, workers=1) as codecs:
+            data = await codecs.encode(SAMPLE, MESSAGE)
             begun = asyncio.create_task(codecs.encode(product, MESSAGE))
             await until((tmp_path / "begun").exists)
             for _ in range(3):
@@ -238,15 +277,11 @@ def test_who_gives_up_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
                 await asyncio.gather(waiting, return_exceptions=True)
                 assert codecs.waiting == 0
             begun.cancel()
-            last = asyncio.create_task(codecs.decode(SAMPLE, await encoded()))
+            last = asyncio.create_task(codecs.decode(SAMPLE, data))
             await until(lambda: codecs.waiting == 1)
             (tmp_path / "release").touch()
             assert await last == MESSAGE
             assert begun.cancelled()
-
-    async def encoded() -> bytes:
-        async with codecs_of(tmp_path) as codecs:
-            return await codecs.encode(SAMPLE, MESSAGE)
 
     run(main())
 
@@ -265,7 +300,7 @@ def test_a_stop_waits_for_no_codec(run: Run, tmp_path: Path) -> None:
         assert await asyncio.gather(*calls) == ["the hub is stopping"] * 3
         assert await fault(codecs.encode(product, MESSAGE)) == "the hub is stopping"
         await codecs.close()
-        assert codecs.pid is None
+        assert codecs.pids == []
 
     run(main())
 
@@ -280,7 +315,7 @@ def test_a_stop_while_the_process_starts(run: Run, tmp_path: Path, passes: int) 
             for _ in range(passes):
                 await asyncio.sleep(0)
         assert await call == "the hub is stopping"
-        assert codecs.pid is None
+        assert codecs.pids == []
 
     run(main())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from enos_ingest.codecs import codecs as codecs_module
+from enos_ingest.codecs import lane as lane_module
 from enos_ingest.codecs import process as process_module
 from enos_ingest.codecs.process import clean_environment
 from tests.codecs.conftest import Run
@@ -30,9 +30,9 @@ from enos_ingest.devices.directory import Product
 from enos_ingest.settings import CodecsSettings
 
 async def main():
-    codecs = Codecs(CodecsSettings(seconds=2.0), folder=Path(sys.argv[1]), message_bytes={BOUND})
+    codecs = Codecs(CodecsSettings(seconds=2.0, workers=1), folder=Path(sys.argv[1]), message_bytes={BOUND})
     await codecs.encode(Product("P", codec="plain:codec"), {{}})
-    print(codecs.pid, flush=True)
+    print(*codecs.pids, flush=True)
     await codecs.encode(Product("P", codec=sys.argv[2]), {{}})
     print("called", flush=True)
     await asyncio.Event().wait()
@@ -65,15 +65,15 @@ def test_a_codec_that_ends_the_process_fails_its_own_call(run: Run, tmp_path: Pa
     bad, good = write_method(tmp_path, "bad", f"import signal\n{body}"), write(tmp_path, "good", PLAIN)
 
     async def main() -> None:
-        async with codecs_of(tmp_path) as codecs:
+        async with codecs_of(tmp_path, workers=1) as codecs:
             await codecs.encode(good, MESSAGE)
-            pid = codecs.pid
-            assert pid is not None
+            (pid,) = codecs.pids
             failing = asyncio.create_task(fault(codecs.encode(bad, MESSAGE)))
             others = [asyncio.create_task(codecs.encode(good, MESSAGE)) for _ in range(3)]
             assert await failing == f"codec bad:codec ended its worker process ({said})"
             assert [json.loads(each) for each in await asyncio.gather(*others)] == [MESSAGE] * 3
-            assert codecs.pid not in (None, pid)
+            assert len(codecs.pids) == 1
+            assert codecs.pids != [pid]
             assert is_gone(pid)
 
     run(main())
@@ -87,10 +87,9 @@ def test_a_call_that_overruns_is_ended_with_its_process(run: Run, tmp_path: Path
     good = write(tmp_path, "good", PLAIN)
 
     async def main() -> None:
-        async with codecs_of(tmp_path, seconds=1.0) as codecs:
+        async with codecs_of(tmp_path, seconds=1.0, workers=1) as codecs:
             await codecs.encode(good, MESSAGE)
-            pid = codecs.pid
-            assert pid is not None
+            (pid,) = codecs.pids
             assert await fault(codecs.encode(slow, MESSAGE)) == "codec slow:codec took longer than 1 s"
             assert is_gone(pid)
             await until(lambda: is_gone(int(child.read_text())))
@@ -113,7 +112,7 @@ def test_a_module_may_take_longer_to_import_than_a_call(run: Run, tmp_path: Path
 
 def test_a_module_that_is_never_imported_is_given_up(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And left alone then; others are served."""
-    monkeypatch.setattr(codecs_module, "_LOAD_SECONDS", 1.0)
+    monkeypatch.setattr(lane_module, "_LOAD_SECONDS", 1.0)
     endless, good = write(tmp_path, "endless", HANG), write(tmp_path, "good", PLAIN)
 
     async def main() -> None:
@@ -135,7 +134,7 @@ def test_a_module_that_ends_the_process_as_it_is_imported(run: Run, tmp_path: Pa
             said = "codec ending:codec ended its worker process (exit code 5)"
             assert await fault(codecs.encode(product, MESSAGE)) == said
             assert await fault(codecs.encode(product, MESSAGE)) == said
-            assert codecs.pid is None
+            assert codecs.pids == []
 
     run(main())
 
@@ -148,9 +147,9 @@ def test_a_process_that_dies_between_calls_is_replaced(run: Run, tmp_path: Path)
         async with codecs_of(tmp_path) as codecs:
             for _ in range(2):
                 assert json.loads(await codecs.encode(good, MESSAGE)) == MESSAGE
-                assert codecs.pid is not None
-                os.kill(codecs.pid, signal.SIGKILL)
-                await until(lambda: codecs.pid is None)
+                (pid,) = codecs.pids
+                os.kill(pid, signal.SIGKILL)
+                await until(lambda: not codecs.pids)
 
     run(main())
 
@@ -165,10 +164,11 @@ def test_a_codec_that_takes_too_much_memory_fails(run: Run, tmp_path: Path) -> N
     async def main() -> None:
         async with codecs_of(tmp_path, memory_mb=128) as codecs:
             assert await codecs.encode(greedy, {"mb": 40}) == b"1"
-            pid = codecs.pid
+            (pid,) = codecs.pids
             assert await fault(codecs.encode(greedy, {"mb": 128})) == "codec greedy:codec raised MemoryError in encode"
             assert await codecs.encode(greedy, {"mb": 40}) == b"1"
-            assert codecs.pid not in (None, pid)
+            assert len(codecs.pids) == 1
+            assert codecs.pids != [pid]
 
     run(main())
 
@@ -300,7 +300,7 @@ def test_a_process_that_does_not_start_is_left_alone(
                 assert (await fault(codecs.encode(product, MESSAGE))) == (
                     f"the worker process of codecs did not start: {said}"
                 )
-            assert codecs.pid is None
+            assert codecs.pids == []
 
     run(main())
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
