@@ -6,6 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from enos_ingest.devices.changes import Change
 from enos_ingest.errors import StorageError, StoreClosedError
@@ -14,9 +15,10 @@ from enos_ingest.outcome import Outcome, Record
 from enos_ingest.pipeline import Message, Pipeline
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import DeviceId
+from enos_ingest.protocol.raw import may_be_raw
 from enos_ingest.storage.store import Committer
 
-__all__ = ["Answer", "Intake"]
+__all__ = ["Answer", "Intake", "RawUplinks"]
 
 log = get_logger(__name__)
 
@@ -31,6 +33,18 @@ database that is locked by somebody holds it up only behind a message that has s
 
 Answer = Callable[[Outcome | None], None]
 """Takes the outcome of a message once it may be answered; None where it gets no answer, so that it is sent again."""
+
+
+class RawUplinks(Protocol):
+    """What takes messages in formats of products' own, and submits them to the intake as JSON."""
+
+    def take(self, message: Message, answer: Answer) -> bool:
+        """Take a message, and answer it once it may be; False for one on another topic, which nothing is done with."""
+        ...
+
+    def is_full(self, name: str) -> bool:
+        """Whether too many messages wait for the codec that those on this topic need."""
+        ...
 
 
 class Intake:
@@ -62,6 +76,8 @@ class Intake:
         self.answered: Callable[[Message], None] = _nobody_asked
         """Takes each message that is no request, which may be the answer to a command: what it hands to the writer
         before it returns is committed before that message is acknowledged."""
+        self.raw_uplinks: RawUplinks | None = None
+        """Takes what is no JSON; without it such a topic is one that nobody knows."""
         self._pipeline = pipeline
         self._writer = writer
         self._observe = observe
@@ -92,8 +108,11 @@ class Intake:
     def submit(self, message: Message, answer: Answer) -> None:
         """Judge a message now, and call `answer` once it may be answered.
 
-        A fault of ours is logged and leaves the message without an answer, so that its sender sends it again.
+        A fault of ours is logged and leaves the message without an answer, so that its sender sends it again. One that
+        a codec must decode first is judged once that has: who submits it keeps back what its sender sent after it.
         """
+        if self.raw_uplinks is not None and may_be_raw(message.topic) and self.raw_uplinks.take(message, answer):
+            return
         started = time.perf_counter()
         try:
             outcome = self._pipeline.process(message)
@@ -104,6 +123,10 @@ class Intake:
             log.exception("a message could not be judged", topic=message.topic, bytes=len(message.payload))
             answer(None)
             return
+        self.commit(message, outcome, answer, started)
+
+    def commit(self, message: Message, outcome: Outcome, answer: Answer, started: float) -> None:
+        """Commit a verdict, and call `answer` once it may be answered; `started` is when the message was taken in."""
         size = len(message.payload)
         self.in_flight += 1
         self.in_flight_bytes += size

@@ -24,7 +24,7 @@ from enos_ingest.uplinks import find_route
 from enos_ingest.uplinks.route import Accepted, ModelSource, Refusal, Request, Route, World
 from enos_ingest.uplinks.unserved import unserved
 
-__all__ = ["Message", "Pipeline"]
+__all__ = ["Message", "Pipeline", "refuse"]
 
 _SUCCESS = Code.SUCCESS  # named once: to look a member of an enumeration up takes as long as to make an object
 
@@ -39,6 +39,7 @@ class Message:
     `publisher` is who sent it, None where only the topic is known: then the topic's own device or channel counts.
     `size` is the payload's length in bytes where `payload` is only the beginning of one that was over the limit.
     `unreadable` says why what came could not be decompressed, where it could not: then `payload` is that.
+    `source` is the message in the product's own format that this one was decoded from: it is what quarantine keeps.
     """
 
     topic: str
@@ -47,6 +48,7 @@ class Message:
     publisher: Publisher | None = None
     size: int | None = None
     unreadable: PayloadError | None = None
+    source: Message | None = None
 
 
 class Pipeline:
@@ -91,7 +93,7 @@ class Pipeline:
         route = find_route(topic)
         if route is None:
             found = scan_id(message.payload, is_whole=_size(message) == len(message.payload))
-            return _refuse("unknown", topic, publisher, message, found, unserved(topic))
+            return refuse("unknown", topic, publisher, message, found, unserved(topic))
         try:
             if message.unreadable is not None:
                 raise message.unreadable
@@ -99,14 +101,14 @@ class Pipeline:
         except PayloadError as error:
             code = route.codes.unreadable if message.payload else route.codes.empty
             refusal = Refusal(code, str(error))
-            return _refuse(route.name, topic, publisher, message, error.request_id, refusal, route.refused)
+            return refuse(route.name, topic, publisher, message, error.request_id, refusal, route.refused)
         identifier = request_id(document, message.payload)
         try:
             if not route.schema.is_valid(document):
                 raise _envelope_fault(route, document)
             accepted = route.handle(Request(topic, publisher, document, message.received), self._world_now())
         except Refusal as refusal:
-            return _refuse(route.name, topic, publisher, message, identifier, refusal, route.refused)
+            return refuse(route.name, topic, publisher, message, identifier, refusal, route.refused)
         if accepted.changes and self._change_registry is not None:
             self._change_registry(accepted.changes)
         return _accept(route.name, topic, publisher, message, identifier, accepted)
@@ -162,7 +164,7 @@ def _finish(outcome: Outcome, identifier: str, accepted: Accepted) -> bytes:
     return encode_reply(identifier, outcome.code, outcome.reason)
 
 
-def _refuse(
+def refuse(
     operation: str,
     topic: Topic,
     publisher: Publisher,
@@ -171,6 +173,7 @@ def _refuse(
     refusal: Refusal,
     data: Any = None,
 ) -> Outcome:
+    """The verdict on a message that is declined: its reply, and an entry in quarantine."""
     reason = _cut(refusal.reason)
     rejection = _reject(message, publisher, refusal.code, reason)
     reply = encode_reply(identifier, refusal.code, reason, data)
@@ -178,8 +181,8 @@ def _refuse(
 
 
 def _reject(message: Message, publisher: Publisher, code: Code, reason: str) -> Rejection:
-    size = _size(message)
-    return Rejection(message.received, message.topic, str(publisher), code, reason, message.payload, size)
+    kept = message.source or message
+    return Rejection(message.received, kept.topic, str(publisher), code, reason, kept.payload, _size(kept))
 
 
 def _size(message: Message) -> int:

@@ -33,6 +33,7 @@ from enos_ingest.http.tokens import Tokens
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.models.catalogue import Catalogue
+from enos_ingest.passthrough import Passthrough
 from enos_ingest.pipeline import Pipeline
 from enos_ingest.registry import LiveRegistry
 from enos_ingest.settings import Settings
@@ -213,6 +214,15 @@ class Service:
             message_bytes=limits.message_bytes,
         )
         self._parts.push_async_callback(self._codecs.close)
+        self._passthrough = self._intake.raw_uplinks = Passthrough(
+            self._intake,
+            self.directory,
+            self._codecs,
+            message_bytes=limits.message_bytes,
+            in_flight=limits.in_flight,
+            in_flight_bytes=limits.in_flight_bytes,
+        )
+        self._parts.push_async_callback(self._passthrough.close)
         self._stored_commands = reader = SqliteCommands(self.database)
         self._parts.callback(reader.close)
         self._dispatcher = dispatcher = Dispatcher(
@@ -405,6 +415,7 @@ class Service:
         return (
             self._listener.relays.is_idle
             and self._broker.is_idle
+            and self._passthrough.in_flight == 0
             and self._intake.in_flight == 0
             and (
                 hub is None or (hub.offered == self._subscriber.received and hub.published == self._subscriber.replied)

@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 ConnectionKind = Literal["device", "channel", "operator"]
-PauseReason = Literal["connection", "hub", "memory"]
+PauseReason = Literal["codec", "connection", "hub", "memory"]
 
 PACKETS_A_TURN = 64
 """How many packets of one client are read before the others get their turn."""
@@ -24,9 +24,9 @@ PACKETS_A_TURN = 64
 KINDS: tuple[ConnectionKind, ...] = ("device", "channel", "operator")
 """What connects."""
 
-PAUSE_REASONS: tuple[PauseReason, ...] = ("connection", "hub", "memory")
-"""Whose limit is reached where reading stops: that of one connection, that of all together (or the store's), or that of
-all unfinished packets."""
+PAUSE_REASONS: tuple[PauseReason, ...] = ("codec", "connection", "hub", "memory")
+"""Why reading stops: a codec has a message of this connection, or a limit is reached: that of one connection, that of
+all together (or the store's), or that of all unfinished packets."""
 
 REFUSED_REASONS = (
     "limit",

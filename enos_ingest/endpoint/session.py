@@ -37,12 +37,13 @@ from enos_ingest.endpoint.packets import (
 )
 from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, LONGEST_FILTER, REFUSED, Subscriptions
 from enos_ingest.errors import PayloadError
-from enos_ingest.intake import Intake
+from enos_ingest.intake import Answer, Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Message
 from enos_ingest.protocol.compression import Compression, compress, decompress
 from enos_ingest.protocol.identity import Channel, DeviceId
+from enos_ingest.protocol.raw import may_be_raw
 from enos_ingest.settings import LimitsSettings
 
 __all__ = ["DeviceSession", "SessionHost"]
@@ -120,8 +121,8 @@ class DeviceSession:
 
     __slots__ = (
         "_allowed", "_compression", "_connection", "_deaf", "_denied", "_directory", "_held", "_host", "_in_flight",
-        "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "identity", "key", "proof",
-        "subscribes",
+        "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "_with_codec", "identity", "key",
+        "proof", "subscribes",
     )  # fmt: skip
 
     def __init__(
@@ -155,6 +156,7 @@ class DeviceSession:
         self._denied = False
         self._refused = False
         self._held = False
+        self._with_codec = False
 
     @property
     def address(self) -> str:
@@ -187,6 +189,8 @@ class DeviceSession:
         self._host.left(self, reason)
 
     def ready(self) -> bool:
+        if self._with_codec:
+            return False
         if self._host.intake.is_full:
             self._hold("hub")
         elif self._in_flight >= self._host.limits.in_flight_per_connection:
@@ -275,8 +279,32 @@ class DeviceSession:
             self._deny(publish.topic)
         elif host.mirror.watched and is_whole:
             host.mirror.show(publish.topic, message.payload)
-        host.intake.submit(message, functools.partial(self._answer, qos, packet_id, unreleased, allowed))
+        answer = functools.partial(self._answer, qos, packet_id, unreleased, allowed)
+        if host.intake.raw_uplinks is not None and may_be_raw(publish.topic):
+            self._submit_raw(message, answer)
+            return
+        host.intake.submit(message, answer)
         self.ready()
+
+    def _submit_raw(self, message: Message, answer: Answer) -> None:
+        """Submit what a codec may have for a while; until it is answered nothing after it is read, nor answered.
+
+        Where too many wait for that codec the connection ends: nothing is acknowledged that the hub does not hold.
+        """
+        raw_uplinks = self._host.intake.raw_uplinks
+        if raw_uplinks is not None and raw_uplinks.is_full(message.topic):
+            self._connection.close("memory", f"too many messages wait for the codec of {message.topic}")
+            return
+        self._with_codec = True
+        self._host.counters.reading_paused("codec")
+        self._connection.pause()
+        self._host.intake.submit(message, functools.partial(self._answer_raw, answer))
+
+    def _answer_raw(self, answer: Answer, outcome: Outcome | None) -> None:
+        """Answer, then read on: in a turn of its own, as this may be called while a packet is read."""
+        self._with_codec = False
+        answer(outcome)
+        asyncio.get_running_loop().call_soon(self._go_on)
 
     def _answer(
         self, qos: int, packet_id: int, unreleased: _Unreleased | None, allowed: bool, outcome: Outcome | None
