@@ -9,6 +9,7 @@ in the environment any skip, whatever its reason, is a failure.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator
 
 import pytest
@@ -68,6 +69,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not_run:
         gone = [program for programs in not_run.values() for program in programs]
         terminalreporter.write_line(closing_line(len(not_run), gone), yellow=True)
+    others = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if report.nodeid not in not_run and isinstance(report.longrepr, tuple)
+    )
+    for reason, count in others.items():
+        terminalreporter.write_line(f"not run: {count} {'test' if count == 1 else 'tests'}: {reason}", yellow=True)
 
 
 def _needed(item: pytest.Item) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -26,8 +27,8 @@ Connect: TypeAlias = Callable[..., Any]
 Handler: TypeAlias = Callable[[Any, Any], Any]
 """What a program registers for a kind of command: gets the command and what its topic holds, returns a reply."""
 
-_THREADS = ("paho-mqtt-client", "default executor")
-"""How the names of threads begin that the SDK starts."""
+_THREADS = re.compile(r"paho-mqtt-client|default executor|.*\(_thread_main\)")
+"""The names of threads that the SDK starts; the last one is how paho-mqtt 1.6 leaves it."""
 
 
 @contextlib.contextmanager
@@ -77,7 +78,7 @@ def connecting(hub: Hub) -> Iterator[Connect]:
         client.close()
         paho.loop_stop()
         paho.reinitialise()
-    assert [thread for thread in threading.enumerate() if thread.name.startswith(_THREADS)] == []
+    assert [thread for thread in threading.enumerate() if _THREADS.match(thread.name)] == []
 
 
 def login(device: str, secret: str | None = None) -> Any:

@@ -7,7 +7,6 @@ where the SDK itself makes the reply.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,25 +20,12 @@ from enos_ingest.commands.command import State
 from enos_ingest.testing.application import TestApplication
 from enos_ingest.testing.hub import Hub
 from tests.clients.proxy import proxy
-from tests.clients.python_sdk import Connect, connecting, login
-from tests.clients.world import GATEWAY, INVERTER, REGISTRY, SUB_1
+from tests.clients.python_sdk import Connect, login
+from tests.clients.world import GATEWAY, INVERTER, SUB_1
 from tests.process import PATIENCE, eventually
 
 # The SDK asks paho for callbacks of its first version; nothing else may warn.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback API version 1 is deprecated:DeprecationWarning")
-
-
-@pytest.fixture
-def hub(enos_hub: Callable[..., Hub]) -> Hub:
-    """A hub with a gateway and its sub-devices."""
-    return enos_hub(registry=REGISTRY)
-
-
-@pytest.fixture
-def connect(hub: Hub) -> Iterator[Connect]:
-    """Connect the SDK to the hub."""
-    with connecting(hub) as connect:
-        yield connect
 
 
 @pytest.fixture

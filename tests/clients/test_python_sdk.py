@@ -7,9 +7,11 @@ What it sends differs from its documents in places: `""` for flags and keys that
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import subprocess
+import sys
 import urllib.request
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,26 +23,14 @@ from enos.message.upstream.status.SubDeviceLogoutRequest import SubDeviceLogoutR
 
 from enos_ingest.endpoint.packets import Subscribe
 from enos_ingest.testing.hub import Hub
+from tests.clients.paho import OLD, fetch_old
 from tests.clients.proxy import proxy
-from tests.clients.python_sdk import Connect, connecting, login
-from tests.clients.world import BROKEN, GATEWAY, INVERTER, REGISTRY, SUB_1, SUB_2
-from tests.process import eventually
+from tests.clients.python_sdk import Connect, login
+from tests.clients.world import BROKEN, GATEWAY, INVERTER, SECRETS, SUB_1, SUB_2
+from tests.process import PATIENCE, eventually
 
 # The SDK asks paho for callbacks of its first version; nothing else may warn.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback API version 1 is deprecated:DeprecationWarning")
-
-
-@pytest.fixture
-def hub(enos_hub: Callable[..., Hub]) -> Hub:
-    """A hub with a gateway and its sub-devices."""
-    return enos_hub(registry=REGISTRY)
-
-
-@pytest.fixture
-def connect(hub: Hub) -> Iterator[Connect]:
-    """Connect the SDK to the hub."""
-    with connecting(hub) as connect:
-        yield connect
 
 
 def resume(device: str | None, points: dict[str, Any], time: int = 1) -> Any:
@@ -230,3 +220,37 @@ def test_a_wrong_secret_is_refused(hub: Hub, connect: Connect, caplog: pytest.Lo
     # The SDK has paho try again and again meanwhile.
     assert refused(hub) >= 2
     assert any("wrong signature EbxGvUrE/gw-1" in record.getMessage() for record in caplog.records)
+
+
+PROGRAM = """
+import sys
+import paho.mqtt
+from enos.core.MqttClient import MqttClient
+from enos.message.upstream.tsl.MeasurepointPostRequest import MeasurepointPostRequest
+
+url, product, device, secret = sys.argv[1:]
+client = MqttClient(url, product, device, secret)
+client.connect()
+request = MeasurepointPostRequest.builder().add_measurepoint("temp", 21.5).set_timestamp(1).build()
+print(paho.mqtt.__version__, client.publish(request).get_code())
+client.close()
+"""
+"""A user's program, in a process of its own."""
+
+
+def test_a_program_with_paho_1_6_installed(hub: Hub) -> None:
+    """Where paho-mqtt 1.6 is all there is, as in an environment that was made for the SDK."""
+    folder = fetch_old()
+    if folder is None:
+        pytest.skip(f"{OLD} cannot be fetched by pip")
+    url = f"tcp://{hub.host}:{hub.port}"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, url, *INVERTER.split("/"), SECRETS[INVERTER]],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stdout == "1.6.1 200\n", done.stderr
+    assert stored(hub, INVERTER) == [("temp", 1, 21.5)]
