@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -101,6 +102,7 @@ class Directory:
         self.products: Mapping[str, Product] = MappingProxyType({row.key: row for row in products})
         self.devices: Mapping[DeviceId, Device] = MappingProxyType({row.id: row for row in devices})
         self._assets = _by_asset_id(self.devices)
+        self._counts: Counter[str] | None = None
         self.applications: Mapping[str, Application] = MappingProxyType({row.name: row for row in applications})
         self.operators: Mapping[str, OperatorAccount] = MappingProxyType({row.name: row for row in operators})
         sub_devices: dict[DeviceId, set[DeviceId]] = {}
@@ -117,6 +119,12 @@ class Directory:
         self._gateways = {key: frozenset(value) for key, value in gateways.items()}
         self.wired = frozenset(wired)
         self.released: Mapping[Link, int] = MappingProxyType(dict(released))
+
+    def count_devices(self, product_key: str) -> int:
+        """How many devices a product has; counted when somebody asks."""
+        if self._counts is None:
+            self._counts = Counter(device.product_key for device in self.devices)
+        return self._counts[product_key]
 
     def find_by_key(self, key: str) -> Application | None:
         """The application with this `key`, EnOS's appKey."""
@@ -224,7 +232,9 @@ class Directory:
 
     def _with_rows(self, rows: Mapping[DeviceId, Device]) -> Directory:
         return self._copied(
-            devices=MappingProxyType({**self.devices, **rows}), _assets={**self._assets, **_by_asset_id(rows)}
+            devices=MappingProxyType({**self.devices, **rows}),
+            _assets={**self._assets, **_by_asset_id(rows)},
+            _counts=None,
         )
 
     def _copied(self, **parts: object) -> Directory:

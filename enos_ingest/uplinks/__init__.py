@@ -3,6 +3,8 @@
 route           what a route is: a topic, a schema, the codes of its faults, a handler
 measurepoints   post and resume, alone and in batch; integration post
 session         combine/login, login/batch and logout of sub-devices
+topology        topo/add, topo/delete, topo/get
+register        device/register
 attributes      update, query, delete; integration attribute post
 events          post, integration event post
 tags            update, query, delete
@@ -16,12 +18,12 @@ A new uplink is a route here, a schema in `schemas/envelopes/`, and a handler; `
 from __future__ import annotations
 
 from enos_ingest.protocol.topics import Topic, filter_matches
-from enos_ingest.uplinks import attributes, events, measurepoints, session, tags, tsl
+from enos_ingest.uplinks import attributes, events, measurepoints, register, session, tags, topology, tsl
 from enos_ingest.uplinks.route import Route
 
 __all__ = ["ROUTES", "find_route"]
 
-_FAMILIES = (measurepoints, session, attributes, events, tags, tsl)
+_FAMILIES = (measurepoints, session, topology, register, attributes, events, tags, tsl)
 
 ROUTES: dict[str, Route] = {route.kind: route for family in _FAMILIES for route in family.ROUTES}
 """By the kind of their topics."""

@@ -22,6 +22,7 @@ __all__ = [
     "fact_time",
     "fault",
     "known_model",
+    "own_device",
     "speaking_device",
 ]
 
@@ -54,6 +55,16 @@ def speaking_device(request: Request, world: World) -> DeviceId:
         if not is_online:
             raise Refusal(Code.NO_SUB_DEVICE_PERMISSION, f"{owner} is offline")
     return owner
+
+
+def own_device(request: Request, world: World) -> DeviceId:
+    """The device of the topic, where it asks for itself: nobody else may change its topology."""
+    owner, publisher = request.topic.owner, request.publisher
+    if publisher != owner or not isinstance(publisher, DeviceId):
+        raise Refusal(Code.NO_WRITE_PERMISSION, f"{publisher} may not act as {owner}")
+    if publisher not in world.directory.devices:
+        raise Refusal(Code.NO_WRITE_PERMISSION, f"device {publisher} is not registered")
+    return publisher
 
 
 def check_channel(request: Request) -> None:
