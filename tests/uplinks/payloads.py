@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from hypothesis import strategies as st
 
 from tests.cases.table import CASES
 from tests.cases.world import CHANNEL, GATEWAY
 
-__all__ = ["Sent", "messages"]
+__all__ = ["Sent", "messages", "near_misses"]
+
+
+class Accepted(Protocol):
+    """A case of a request that is accepted."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def sender(self) -> str: ...
+    @property
+    def request(self) -> Any: ...
 
 
 class Sent(NamedTuple):
@@ -48,8 +59,8 @@ _JSON = st.recursive(
 def messages() -> st.SearchStrategy[Sent]:
     """Any message on a topic of measurement points; those that are nearly accepted above all, as they get furthest."""
     return st.one_of(
-        _near_misses(),
-        _near_misses(),
+        near_misses(_ACCEPTED),
+        near_misses(_ACCEPTED),
         st.builds(
             lambda case, payload: Sent(case.topic, case.sender, payload), st.sampled_from(_ACCEPTED), _anything()
         ),
@@ -57,9 +68,9 @@ def messages() -> st.SearchStrategy[Sent]:
 
 
 @st.composite
-def _near_misses(draw: st.DrawFn) -> Sent:
+def near_misses(draw: st.DrawFn, accepted: Sequence[Accepted]) -> Sent:
     """An accepted request with one part of its params replaced, left out or added."""
-    case = draw(st.sampled_from(_ACCEPTED))
+    case = draw(st.sampled_from(accepted))
     document = copy.deepcopy(case.request)
     _alter(draw, document, list(_places(document["params"])))
     return Sent(case.topic, case.sender, _encoded(document))
