@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from enos_ingest.errors import SchemaError, format_path
+from enos_ingest.errors import SchemaError
 from enos_ingest.models.validator import UNSPLIT, CompiledModel
 from enos_ingest.outcome import Point
 from enos_ingest.protocol.codes import Code
@@ -23,10 +23,9 @@ from enos_ingest.protocol.identity import Channel, DeviceId
 from enos_ingest.protocol.messages import is_set, parse_flag, parse_time
 from enos_ingest.protocol.topics import Family
 from enos_ingest.uplinks.route import Accepted, FaultCodes, Refusal, Request, Route, World
+from enos_ingest.uplinks.subject import Path, check_online, fault, known_model
 
 __all__ = ["ROUTES", "post", "post_batch", "post_integration", "resume", "resume_batch"]
-
-Path = tuple[str | int, ...]
 
 _PARAMS: Path = ("params",)
 
@@ -71,11 +70,11 @@ def post_integration(request: Request, world: World) -> Accepted:
         path = ("params", index)
         device_key = item.get("deviceKey")
         if not is_set(device_key):
-            raise _fault(Code.DATA_FORMAT_ERROR, (*path, "deviceKey"), "missing")
+            raise fault(Code.DATA_FORMAT_ERROR, (*path, "deviceKey"), "missing")
         device = DeviceId(product_key, device_key)
         if device not in world.directory.devices:
-            raise _fault(Code.DEVICE_NOT_FOUND, (*path, "deviceKey"), f"device {device} not found")
-        _take_item(item, path, device, _model(device, path, world), request, accepted, "integration")
+            raise fault(Code.DEVICE_NOT_FOUND, (*path, "deviceKey"), f"device {device} not found")
+        _take_item(item, path, device, known_model(device, path, world), request, accepted, "integration")
     return accepted
 
 
@@ -95,8 +94,8 @@ def _report(request: Request, world: World, origin: str) -> Accepted:
     if world.max_future_seconds:
         _check_time(item, _PARAMS, request, world)
     device = _topic_device(request, world)
-    _check_online(device, _PARAMS, request, world)
-    _take_item(item, _PARAMS, device, _model(device, _PARAMS, world), request, accepted, origin)
+    check_online(device, request, world, _PARAMS)
+    _take_item(item, _PARAMS, device, known_model(device, _PARAMS, world), request, accepted, origin)
     return accepted
 
 
@@ -117,8 +116,8 @@ def _report_batch(request: Request, world: World, origin: str) -> Accepted:
         if model is None:
             _check_item_device(device, path, topic_device, request, world)
             if not allow_offline:
-                _check_online(device, path, request, world)
-            model = models[device] = _model(device, path, world)
+                check_online(device, request, world, path)
+            model = models[device] = known_model(device, path, world)
         _take_item(item, path, device, model, request, accepted, origin, skip_invalid=skip_invalid)
     return accepted
 
@@ -134,7 +133,7 @@ def _check_time(item: dict[str, Any], path: Path, request: Request, world: World
     latest = request.received + world.max_future_seconds * 1000
     if parse_time(item.get("time"), request.received) > latest:
         what = f"more than {world.max_future_seconds:g} seconds in the future"
-        raise _fault(Code.DATA_FORMAT_ERROR, (*path, "time"), what)
+        raise fault(Code.DATA_FORMAT_ERROR, (*path, "time"), what)
 
 
 def _topic_device(request: Request, world: World) -> DeviceId:
@@ -163,7 +162,7 @@ def _item_device(item: dict[str, Any], topic_device: DeviceId) -> DeviceId:
 def _check_item_device(device: DeviceId, path: Path, topic_device: DeviceId, request: Request, world: World) -> None:
     """Refuse an item of a device that is neither the topic's nor a sub-device of the one that speaks."""
     if device != topic_device and device not in world.directory.sub_devices(request.publisher):  # type: ignore[arg-type]
-        raise _fault(Code.NO_SUB_DEVICE_PERMISSION, path, f"{device} is not a sub-device of {request.publisher}")
+        raise fault(Code.NO_SUB_DEVICE_PERMISSION, path, f"{device} is not a sub-device of {request.publisher}")
 
 
 def _take_item(
@@ -196,29 +195,6 @@ def _take_item(
         points.append(_new(Point, (product_key, device_key, identifier, time, value, quality, origin)))
 
 
-def _check_online(device: DeviceId, path: Path, request: Request, world: World) -> None:
-    """A device that belongs to a gateway must be online: through the gateway that speaks, or at all for itself."""
-    if not world.directory.gateways(device):
-        return
-    publisher = request.publisher
-    if publisher == device:
-        online = world.presence.is_online(device)
-    else:
-        online = isinstance(publisher, DeviceId) and world.presence.is_online_through(publisher, device)
-    if not online:
-        raise _fault(Code.NO_SUB_DEVICE_PERMISSION, path, f"{device} is offline")
-
-
-def _model(device: DeviceId, path: Path, world: World) -> CompiledModel:
-    product = world.directory.products.get(device.product_key)
-    model_id = product.model if product else ""
-    model = world.models.get(model_id) if model_id else None
-    if model is None:
-        what = f"thing model {model_id} is not loaded" if model_id else "has no thing model"
-        raise _fault(Code.MODEL_VALIDATE_FAILED, path, f"product {device.product_key}: {what}")
-    return model
-
-
 def _valid_points(
     measurepoints: dict[str, Any], path: Path, model: CompiledModel, accepted: Accepted
 ) -> dict[str, Any]:
@@ -232,7 +208,3 @@ def _valid_points(
         if len(accepted.reasons) < _REASONS:
             accepted.reasons.append(str(model.point_fault(identifier, value, path)))
     return valid
-
-
-def _fault(code: Code, path: Path, what: str) -> Refusal:
-    return Refusal(code, f"{format_path(path)}: {what}")

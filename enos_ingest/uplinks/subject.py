@@ -1,6 +1,6 @@
 """Which device a request is about, whether its sender may speak for it, and by which model it is judged.
 
-For the requests beside the reports of measurement points: those answer a stranger 1212, these 1009.
+Reports of measurement points answer a stranger 1212, and so have rules of their own; all others answer 1009.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "Path",
     "channel_device",
     "check_channel",
+    "check_online",
     "fact_time",
     "fault",
     "known_model",
@@ -49,11 +50,7 @@ def speaking_device(request: Request, world: World) -> DeviceId:
         raise Refusal(Code.NO_WRITE_PERMISSION, f"{publisher} may not speak for {owner}")
     if owner not in world.directory.devices:
         raise Refusal(Code.NO_WRITE_PERMISSION, f"device {owner} is not registered")
-    if world.directory.gateways(owner):
-        presence = world.presence
-        is_online = presence.is_online(owner) if publisher == owner else presence.is_online_through(publisher, owner)
-        if not is_online:
-            raise Refusal(Code.NO_SUB_DEVICE_PERMISSION, f"{owner} is offline")
+    check_online(owner, request, world)
     return owner
 
 
@@ -65,6 +62,24 @@ def own_device(request: Request, world: World) -> DeviceId:
     if publisher not in world.directory.devices:
         raise Refusal(Code.NO_WRITE_PERMISSION, f"device {publisher} is not registered")
     return publisher
+
+
+def check_online(device: DeviceId, request: Request, world: World, path: Path = ()) -> None:
+    """A device that belongs to a gateway must be online: through the gateway that speaks, or at all for itself.
+
+    Args:
+        path: where the request names the device, unless it is its topic that does.
+    """
+    if not world.directory.gateways(device):
+        return
+    publisher = request.publisher
+    if publisher == device:
+        online = world.presence.is_online(device)
+    else:
+        online = isinstance(publisher, DeviceId) and world.presence.is_online_through(publisher, device)
+    if not online:
+        what = f"{device} is offline"
+        raise fault(Code.NO_SUB_DEVICE_PERMISSION, path, what) if path else Refusal(Code.NO_SUB_DEVICE_PERMISSION, what)
 
 
 def check_channel(request: Request) -> None:
