@@ -18,12 +18,30 @@ A new uplink is a route here, a schema in `schemas/envelopes/`, and a handler; `
 from __future__ import annotations
 
 from enos_ingest.protocol.topics import Topic, filter_matches
-from enos_ingest.uplinks import attributes, events, measurepoints, register, session, tags, topology, tsl
+from enos_ingest.uplinks import (
+    attributes,
+    events,
+    measurepoints,
+    register,
+    session,
+    tags,
+    topology,
+    tsl,
+)
 from enos_ingest.uplinks.route import Route
 
 __all__ = ["ROUTES", "find_route"]
 
-_FAMILIES = (measurepoints, session, topology, register, attributes, events, tags, tsl)
+_FAMILIES = (
+    measurepoints,
+    session,
+    topology,
+    register,
+    attributes,
+    events,
+    tags,
+    tsl,
+)
 
 ROUTES: dict[str, Route] = {route.kind: route for family in _FAMILIES for route in family.ROUTES}
 """By the kind of their topics."""
