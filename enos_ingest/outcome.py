@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from enos_ingest.commands.command import Command
-from enos_ingest.devices.changes import Change, FactsWanted
+from enos_ingest.devices.changes import Change, DevicesRegistered, FactsWanted, SecretMade
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import DeviceId
 
@@ -81,3 +81,9 @@ class Outcome:
     record: Record | None
     skipped: int = 0
     finish: Callable[[], bytes] | None = None
+
+    @property
+    def holds_secret(self) -> bool:
+        """Whether the reply tells a secret, which nobody but its receiver may see."""
+        changes = self.record.changes if self.record is not None else ()
+        return any(isinstance(change, SecretMade | DevicesRegistered) for change in changes)

@@ -106,7 +106,8 @@ class Pipeline:
         try:
             if not route.schema.is_valid(document):
                 raise _envelope_fault(route, document)
-            accepted = route.handle(Request(topic, publisher, document, message.received), self._world_now())
+            request = Request(topic, publisher, document, message.received, message.publisher is not None)
+            accepted = route.handle(request, self._world_now())
         except Refusal as refusal:
             return refuse(route.name, topic, publisher, message, identifier, refusal, route.refused)
         if accepted.changes and self._change_registry is not None:

@@ -13,6 +13,7 @@ from enos_ingest.codecs.codecs import Codecs
 from enos_ingest.commands.commands import Commands, make_output_check
 from enos_ingest.commands.dispatcher import Dispatcher, epoch_ms
 from enos_ingest.commands.ids import CommandIds
+from enos_ingest.devices.changes import PresenceChanged
 from enos_ingest.devices.declaration import read_declaration
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
@@ -33,12 +34,15 @@ from enos_ingest.http.tokens import Tokens
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
 from enos_ingest.models.catalogue import Catalogue
+from enos_ingest.outcome import Record
 from enos_ingest.passthrough import Passthrough
 from enos_ingest.pipeline import Pipeline
+from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.registry import LiveRegistry
 from enos_ingest.settings import Settings
 from enos_ingest.sockets import Bind
 from enos_ingest.storage.commands import SqliteCommands
+from enos_ingest.storage.facts import SqliteFacts
 from enos_ingest.storage.registry import open_registry
 from enos_ingest.storage.sqlite import parse_url
 from enos_ingest.storage.store import StoredRegistry, Writer
@@ -137,6 +141,8 @@ class Service:
         self._parts.push_async_callback(self._writer.close)
         self._live = LiveRegistry(self._writer)
         self._presence = Presence()
+        self._presence.on_change = self._keep_presence
+        self._parts.callback(self._presence.close)
         pipeline = Pipeline(
             self.directory,
             self._catalogue,
@@ -156,6 +162,7 @@ class Service:
         self._registry = open_registry(self.database)
         self._parts.callback(self._registry.close)
         await self._load_registry()
+        await self._end_presence()
         await self._start_mqtt()
         self._start_commands()
         metrics.watch(
@@ -364,6 +371,25 @@ class Service:
         is_ours = self._registry.revision() == self._live.revision and not self._live.is_stale
         return None if is_ours else self._registry.stored()
 
+    def _keep_presence(self, device: DeviceId, online: bool, why: str, gateway: DeviceId | None) -> None:
+        """Store that a device came or went; nobody waits for it."""
+        now = epoch_ms()
+        change = PresenceChanged(device, online, now, why, gateway)
+        self._writer.commit(Record([], time=now, changes=(change,)), _log_unstored)
+
+    async def _end_presence(self) -> None:
+        """Store that those are offline whom an earlier run left online, which did not come to its end."""
+        left = await asyncio.to_thread(self._left_online)
+        for change in left:
+            self._keep_presence(change.device, False, "crashed", change.gateway)
+        if left:
+            log.warning("devices were online when an earlier run was cut off", count=len(left))
+
+    def _left_online(self) -> list[PresenceChanged]:
+        """The devices that are online by what is stored."""
+        with SqliteFacts(self.database) as facts:
+            return [change for change in facts.last_presence().values() if change.online]
+
     async def _watch_models(self) -> None:
         for event in await asyncio.to_thread(self._catalogue.refresh):
             if event.kind == "missing":
@@ -421,6 +447,12 @@ class Service:
                 hub is None or (hub.offered == self._subscriber.received and hub.published == self._subscriber.replied)
             )
         )
+
+
+def _log_unstored(error: StorageError | None) -> None:
+    """The store's word on a record that nobody waits for."""
+    if error is not None:
+        log.error("what a device did cannot be stored", error=str(error))
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]], ended: asyncio.Event) -> None:

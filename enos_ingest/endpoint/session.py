@@ -312,7 +312,7 @@ class DeviceSession:
         """Reply, then acknowledge; no outcome, no answer."""
         self._in_flight -= 1
         # Also to those who watch a device that has gone: `mosquitto_pub` does not wait.
-        if outcome is not None and outcome.reply and allowed and self._host.mirror.watched:
+        if outcome is not None and outcome.reply and allowed and self._host.mirror.watched and not outcome.holds_secret:
             self._host.mirror.show(outcome.reply_topic, outcome.reply)
         if self._connection.is_closing:
             return

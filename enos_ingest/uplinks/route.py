@@ -40,12 +40,16 @@ class FaultCodes:
 
 @dataclass(slots=True)
 class Request:
-    """A request whose envelope has been checked; `received` is epoch milliseconds."""
+    """A request whose envelope has been checked; `received` is epoch milliseconds.
+
+    `is_direct` says whether it came on the publisher's own connection: what answers any other, operators can read.
+    """
 
     topic: Topic
     publisher: Publisher
     document: dict[str, Any]
     received: int
+    is_direct: bool = True
 
 
 class ModelSource(Protocol):

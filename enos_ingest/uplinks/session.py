@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from enos_ingest.devices.activation import activate, activation_fault
+from enos_ingest.devices.changes import SecretMade
+from enos_ingest.devices.directory import Device
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.credentials import verify
 from enos_ingest.protocol.identity import DeviceId
@@ -20,8 +24,7 @@ _CODES = FaultCodes(
     shape=Code.PAYLOAD_FORMAT_ERROR,
 )
 
-_VIA_DEVICE_SECRET = "2"  # noqa: S105 - the number of a mode
-
+_VIA_DEVICE_SECRET, _VIA_PRODUCT_SECRET = "2", "3"
 
 _WORDINGS = {
     Code.TOO_MANY_REQUESTS: "Too many requests",
@@ -29,7 +32,9 @@ _WORDINGS = {
     Code.DEVICE_DISABLED: "Device is disable",
     Code.NOT_IN_TOPOLOGY: "Sub device not belong the gateway",
     Code.SIGN_CHECK_FAILED: "Sign check failed",
+    Code.MUST_USE_TLS: "The device must login by ssl",
     Code.ACTIVATION_NOT_ALLOWED: "Dynamic activate is not allowed",
+    Code.ALREADY_ACTIVATED: "Device cannot activate again",
 }
 """How EnOS's documents word the faults of one entry of a batch; the wording of a login alone names the device again."""
 
@@ -38,10 +43,11 @@ _NO_SUB_DEVICES: dict[str, Any] = {"loginedSubDevices": [], "failedSubDevices": 
 
 
 class _Login(NamedTuple):
-    """A login that was granted: what the reply says of it, and who is to be stored as activated by it."""
+    """A login that was granted: what the reply says of it, who is to be stored as activated by it, with what secret."""
 
     data: dict[str, Any]
     activated: tuple[DeviceId, ...]
+    changes: tuple[SecretMade, ...]
 
 
 def login(request: Request, world: World) -> Accepted:
@@ -49,8 +55,8 @@ def login(request: Request, world: World) -> Accepted:
 
     The reply's data names the keys, which the C SDK insists on, and the assetId, which the Java SDK does.
     """
-    granted = _log_in(_gateway(request), request.document["params"], world)
-    return Accepted(granted.data, granted.activated)
+    granted = _log_in(request, _gateway(request), request.document["params"], world)
+    return Accepted(granted.data, granted.activated, changes=granted.changes)
 
 
 def login_batch(request: Request, world: World) -> Accepted:
@@ -65,10 +71,11 @@ def login_batch(request: Request, world: World) -> Accepted:
     logged_in: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     activated: list[DeviceId] = []
+    changes: list[SecretMade] = []
     faults: list[str] = []
     for entry in params["subDevices"]:
         try:
-            granted = _log_in(gateway, {**entry, **common}, world)
+            granted = _log_in(request, gateway, {**entry, **common}, world)
         except Refusal as refusal:
             sub_device = DeviceId(entry["productKey"], entry["deviceKey"])
             failed.append(_keys(sub_device))
@@ -78,10 +85,14 @@ def login_batch(request: Request, world: World) -> Accepted:
         else:
             logged_in.append(granted.data)
             activated.extend(granted.activated)
+            if granted.changes:
+                changes.extend(granted.changes)
+                world = replace(world, directory=world.directory.changed(granted.changes))
     data = {"loginedSubDevices": logged_in, "failedSubDevices": failed}
     if not failed:
-        return Accepted(data, tuple(activated))
-    return Accepted(data, tuple(activated), code=Code.DEVICE_DISABLED, message="".join(faults))
+        return Accepted(data, tuple(activated), changes=tuple(changes))
+    message = "".join(faults)
+    return Accepted(data, tuple(activated), changes=tuple(changes), code=Code.DEVICE_DISABLED, message=message)
 
 
 def logout(request: Request, world: World) -> Accepted:
@@ -99,8 +110,8 @@ ROUTES = (
 )
 
 
-def _log_in(gateway: DeviceId, params: Mapping[str, Any], world: World) -> _Login:
-    """Take one sub-device online, or raise Refusal; `params` are those of a login."""
+def _log_in(request: Request, gateway: DeviceId, params: Mapping[str, Any], world: World) -> _Login:
+    """Take one sub-device online, or raise Refusal; `params` are those of a login alone."""
     sub_device = DeviceId(params["productKey"], params["deviceKey"])
     device = world.directory.devices.get(sub_device)
     if device is None:
@@ -109,10 +120,16 @@ def _log_in(gateway: DeviceId, params: Mapping[str, Any], world: World) -> _Logi
         raise Refusal(Code.NOT_IN_TOPOLOGY, f"{sub_device} is not a sub-device of {gateway}")
     if not device.enabled:
         raise Refusal(Code.DEVICE_DISABLED, f"device {sub_device} is disabled")
-    if _text(params.get("secureMode") or _VIA_DEVICE_SECRET) != _VIA_DEVICE_SECRET:
+    product = world.directory.products[sub_device.product_key]
+    if product.require_tls:
+        raise Refusal(Code.MUST_USE_TLS, f"device {sub_device} must connect by itself, with TLS")
+    mode = _text(params.get("secureMode") or _VIA_DEVICE_SECRET)
+    if mode == _VIA_PRODUCT_SECRET:
+        _check_activation(request, device, world)
+    elif mode != _VIA_DEVICE_SECRET:
         raise Refusal(Code.ACTIVATION_NOT_ALLOWED, f"device {sub_device} must log in with its own secret")
     if not verify(
-        device.secret,
+        device.secret if mode == _VIA_DEVICE_SECRET else product.secret,
         params["clientId"],
         sub_device,
         _text(params["timestamp"]),
@@ -125,7 +142,22 @@ def _log_in(gateway: DeviceId, params: Mapping[str, Any], world: World) -> _Logi
         raise Refusal(Code.TOO_MANY_REQUESTS, f"{gateway} has {len(online)} sub-devices online, more are not allowed")
     world.presence.login(gateway, sub_device)
     first = device.activated is None and world.presence.is_first_login(sub_device)
-    return _Login({**_keys(sub_device), "assetId": device.asset_id}, (sub_device,) if first else ())
+    data = {**_keys(sub_device), "assetId": device.asset_id}
+    changes: tuple[SecretMade, ...] = ()
+    if mode == _VIA_PRODUCT_SECRET:
+        changes = (activate(device, request.received),)
+        data["deviceSecret"] = changes[0].secret
+    return _Login(data, (sub_device,) if first else (), changes)
+
+
+def _check_activation(request: Request, device: Device, world: World) -> None:
+    """Raise Refusal where a sub-device may not be told its secret, or its gateway would not be alone to hear it."""
+    fault = activation_fault(device, world.directory, world.presence)
+    if fault is not None:
+        raise Refusal(*fault)
+    if not request.is_direct:
+        reason = f"the secret of {device.id} is told on the connection of its gateway only"
+        raise Refusal(Code.NO_WRITE_PERMISSION, reason)
 
 
 def _gateway(request: Request) -> DeviceId:

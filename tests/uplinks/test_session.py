@@ -100,8 +100,9 @@ def test_envelope_of_a_login_is_read_leniently(changes: dict[str, Any]) -> None:
         (SUB, {"timestamp": "2"}, 742, "the signature of Sb7PkXyZ/sub001 does not match"),
         (SUB, {"signMethod": "sha1"}, 742, "the signature of Sb7PkXyZ/sub001 does not match"),
         (SUB, {"signMethod": "rot13"}, 742, "the signature of Sb7PkXyZ/sub001 does not match"),
-        (SUB, {"secureMode": "3"}, 770, "device Sb7PkXyZ/sub001 must log in with its own secret"),
-        (SUB, {"secureMode": 3}, 770, "device Sb7PkXyZ/sub001 must log in with its own secret"),
+        (SUB, {"secureMode": "3"}, 770, "product Sb7PkXyZ does not allow dynamic activation"),
+        (SUB, {"secureMode": 3}, 770, "product Sb7PkXyZ does not allow dynamic activation"),
+        (SUB, {"secureMode": 4}, 770, "device Sb7PkXyZ/sub001 must log in with its own secret"),
     ],
 )
 def test_login_is_refused(sub_device: DeviceId, changes: dict[str, Any], code: int, message: str) -> None:

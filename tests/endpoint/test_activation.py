@@ -1,0 +1,380 @@
+"""Dynamic activation: a device comes with its product's secret, is told its own, and comes again with that."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from enos_ingest.devices.passwords import hash_password
+from enos_ingest.endpoint.packets import PacketType, Publish, encode_publish
+from enos_ingest.protocol.compression import Compression, decompress
+from enos_ingest.protocol.credentials import Credentials, make_credentials, sign
+from enos_ingest.protocol.identity import DeviceId
+from enos_ingest.testing.hub import Hub, run_hub
+from tests.endpoint import inside
+from tests.endpoint.raw import DISCONNECT, PINGREQ, RawClient, connect_packet, subscribe_packet
+from tests.endpoint.site import MODELS, metric, operator, resume
+from tests.endpoint.waiting import eventually
+
+REGISTRY: dict[str, Any] = {
+    "products": [
+        {"key": "P", "secret": "PSecret", "model": "m", "dynamic_activation": True},
+        {"key": "A", "secret": "ASecret", "model": "m", "dynamic_activation": True, "allow_reactivation": True},
+        {"key": "N", "secret": "NSecret", "model": "m"},
+        {"key": "T", "secret": "TSecret", "model": "m", "dynamic_activation": True, "require_tls": True},
+    ],
+    "devices": [
+        {"product": "P", "key": "new"},
+        {"product": "P", "key": "known", "secret": "known-secret"},
+        {"product": "P", "key": "off", "enabled": False},
+        {"product": "P", "key": "gw", "secret": "gw-secret"},
+        {"product": "P", "key": "sub"},
+        {"product": "P", "key": "sub-2", "secret": "sub-2-secret"},
+        {"product": "A", "key": "again"},
+        {"product": "A", "key": "sub"},
+        {"product": "N", "key": "plain", "secret": "plain-secret"},
+        {"product": "N", "key": "sub", "secret": "sub-secret"},
+        {"product": "T", "key": "careful"},
+        {"product": "T", "key": "sub", "secret": "sub-secret"},
+    ],
+    "gateways": [{"device": "P/gw", "sub_devices": ["P/sub", "P/sub-2", "A/sub", "N/sub", "T/sub"]}],
+    "operators": [{"name": "alice", "password_hash": hash_password("alice-password"), "scopes": ["read", "write"]}],
+}
+
+INFO = "/ext/session/P/new/thing/activate/info"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hub for each test: what is activated stays so."""
+    with run_hub(registry=REGISTRY, models=MODELS) as running:
+        yield running
+
+
+def mode_3(product: str, key: str, secret: str = "", declared: str = "") -> Credentials:
+    """What a device puts into CONNECT that knows its product's secret alone."""
+    signed = key + declared
+    content = f"clientId{signed}deviceKey{key}productKey{product}timestamp1"
+    client_id = f"{signed}|securemode=3,signmethod=sha256,timestamp=1|"
+    return Credentials(client_id, f"{key}&{product}", sign(secret or f"{product}Secret", content))
+
+
+def mode_2(product: str, key: str, secret: str) -> Credentials:
+    """What it puts there with its own."""
+    return make_credentials(DeviceId(product, key), secret, 1)
+
+
+def activated(client: RawClient, who: Credentials) -> tuple[Publish, dict[str, Any]]:
+    """Connect with the product's secret; what the device is told."""
+    assert client.connect(connect_packet(who)) == 0
+    said = client.message()
+    return said, orjson.loads(said.payload)
+
+
+def test_a_device_is_told_its_secret_and_comes_again_with_it(hub: Hub) -> None:
+    """In the documented form, without a subscription, in one copy; the secret is made, and stored."""
+    with RawClient(hub) as client:
+        said, told = activated(client, mode_3("P", "new"))
+        assert (said.topic, said.qos) == (INFO, 1)
+        secret = told["params"]["deviceSecret"]
+        assert told == {
+            "id": told["id"],
+            "version": "1.0",
+            "method": "thing.activate.info",
+            "params": {
+                "assetId": hub.directory.devices[DeviceId("P", "new")].asset_id,
+                "productKey": "P",
+                "deviceKey": "new",
+                "deviceSecret": secret,
+            },
+        }
+        assert told["id"].isdigit()
+        assert len(secret) == 32
+        client.acknowledge(PacketType.PUBACK, said.packet_id)
+        client.publish(f"{INFO}_reply", orjson.dumps({"id": told["id"], "code": 200}))
+        client.send(DISCONNECT)
+        assert client.rest() == []
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_2("P", "new", secret))) == 0
+        client.publish("/sys/P/new/thing/measurepoint/resume", resume(1))
+        assert orjson.loads(client.message().payload)["code"] == 200
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_2("P", "new", ""))) == 4
+
+
+def test_the_secret_outlives_the_hub(enos_hub: Any) -> None:
+    """It is on disk before it is told, and so is that the device is activated."""
+    hub = enos_hub(registry=REGISTRY, models=MODELS)
+    with RawClient(hub) as client:
+        secret = activated(client, mode_3("P", "new"))[1]["params"]["deviceSecret"]
+    hub.stop()
+    hub.start()
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_3("P", "new"))) == 5
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_2("P", "new", secret))) == 0
+
+
+def test_a_declared_secret_is_the_one_that_is_told(hub: Hub) -> None:
+    """Else the registry file and the device would contradict each other."""
+    with RawClient(hub) as client:
+        assert activated(client, mode_3("P", "known"))[1]["params"]["deviceSecret"] == "known-secret"
+
+
+REFUSED = {
+    "the product does not allow it": (mode_3("N", "plain"), 5, "product N does not allow dynamic activation (770)"),
+    "an unknown device": (mode_3("P", "nobody"), 4, "unknown device P/nobody"),
+    "a device of an unknown product": (mode_3("X", "new", "x"), 4, "unknown device X/new"),
+    "the secret of another product": (mode_3("P", "new", "ASecret"), 4, "wrong signature P/new"),
+    "its own secret": (mode_3("P", "known", "known-secret"), 4, "wrong signature P/known"),
+    "the product's secret in the usual mode": (mode_2("P", "known", "PSecret"), 4, "wrong signature P/known"),
+    "no secret yet": (mode_2("P", "new", "guess"), 4, "wrong signature P/new"),
+    "a disabled device": (mode_3("P", "off"), 5, "device P/off is disabled"),
+    "not over TLS": (mode_3("T", "careful"), 5, "T/careful must connect with TLS"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_who_may_not_is_refused_with_one_line(hub: Hub, case: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is changed; the line has EnOS's code where there is one."""
+    who, code, said = REFUSED[case]
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(who)) == code
+        assert client.rest() == []
+    lines = [record.getMessage() for record in caplog.records if said in record.getMessage()]
+    assert len(lines) == 1
+    assert inside.store(hub).committed_records == 0
+
+
+def test_a_device_is_activated_once(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether the first time was with the product's secret, or its own."""
+    with RawClient(hub) as first, RawClient(hub) as second:
+        activated(first, mode_3("P", "new"))
+        assert second.connect(connect_packet(mode_3("P", "new"))) == 5
+        first.ping()
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_2("P", "known", "known-secret"))) == 0
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_3("P", "known"))) == 5
+    assert "device P/new is activated already (771)" in caplog.text
+
+
+def test_a_product_may_allow_it_again(hub: Hub) -> None:
+    """The secret stays; the newest connection of the device ends the others, of either kind."""
+    with RawClient(hub) as first, RawClient(hub) as second, RawClient(hub) as third, RawClient(hub) as fourth:
+        secret = activated(first, mode_3("A", "again"))[1]["params"]["deviceSecret"]
+        assert activated(second, mode_3("A", "again"))[1]["params"]["deviceSecret"] == secret
+        assert first.rest() == []
+        assert third.connect(connect_packet(mode_2("A", "again", secret))) == 0
+        assert second.rest() == []
+        assert inside.online(hub) == 1
+        activated(fourth, mode_3("A", "again"))
+        assert third.rest() == []
+        assert inside.online(hub) == 0
+        assert inside.connections(hub) == 1
+
+
+def test_nothing_is_told_before_it_is_on_disk(hub: Hub) -> None:
+    """While the database is locked the device waits; CONNACK came at once."""
+    other = sqlite3.connect(hub.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_3("P", "new"))) == 0
+        client.ping()
+        assert client.receives_nothing()
+        stored = "SELECT secret FROM devices WHERE device_key = 'new'"
+        assert other.execute(stored).fetchall() == [("",)]
+        other.execute("ROLLBACK")
+        secret = orjson.loads(client.message().payload)["params"]["deviceSecret"]
+        assert other.execute(stored).fetchall() == [(secret,)]
+    other.close()
+
+
+def test_a_device_that_leaves_too_early_is_told_nothing(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says so: it cannot come again, unless its product allows it."""
+    caplog.set_level(logging.INFO)
+    other = sqlite3.connect(hub.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_3("P", "new"))) == 0
+        client.send(DISCONNECT)
+        assert client.rest() == []
+    other.execute("ROLLBACK")
+    other.close()
+    eventually(lambda: "had gone before it was told its secret" in caplog.text)
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(mode_3("P", "new"))) == 5
+
+
+def test_it_may_do_nothing_else(hub: Hub) -> None:
+    """What it reports is not taken and not acknowledged, so that it is sent again; other topics are not granted."""
+    report = "/sys/P/new/thing/measurepoint/resume"
+    with RawClient(hub) as client:
+        activated(client, mode_3("P", "new"))
+        client.send(encode_publish(report, resume(1), qos=1, packet_id=7), encode_publish(report, resume(1)))
+        client.ping()
+        assert client.receives_nothing()
+        assert client.subscribe(INFO, "/ext/session/+/+/thing/activate/info", f"{report}_reply", "#", qos=1) == [
+            1,
+            1,
+            0x80,
+            0x80,
+        ]
+        client.unsubscribe(INFO)
+        client.send(encode_publish(f"{INFO}_reply", b"{}", qos=2, packet_id=8))
+        client.expect(PacketType.PUBREC)
+        client.acknowledge(PacketType.PUBREL, 8)
+        client.expect(PacketType.PUBCOMP)
+        client.send(PINGREQ)
+        client.expect(PacketType.PINGRESP)
+        assert inside.online(hub) == 0
+        assert metric(hub, "enos_ingest_publishes_denied_total") == 2
+        client.send(subscribe_packet(*["a"] * 101))
+        assert client.rest() == []
+    assert hub.points("P/new") == []
+
+
+def test_its_connection_ends_with_the_hub_and_with_the_registry(hub: Hub) -> None:
+    """As any other."""
+    with RawClient(hub) as disabled, RawClient(hub) as stopped:
+        activated(disabled, mode_3("P", "new"))
+        hub.apply({"devices": [{"product": "P", "key": "new", "enabled": False}]})
+        assert disabled.rest() == []
+        activated(stopped, mode_3("P", "known"))
+        hub.stop()
+        assert stopped.rest() == []
+
+
+def test_nobody_else_learns_of_it(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """Not operators who watch everything, not the log, not the quarantine."""
+    caplog.set_level(logging.DEBUG)
+    login_topic = "/ext/session/P/gw/combine/login"
+    with RawClient(hub) as watcher, RawClient(hub) as client, RawClient(hub) as gateway:
+        assert watcher.connect(connect_packet(operator("alice"))) == 0
+        assert watcher.subscribe("/#") == [0]
+        secret = activated(client, mode_3("P", "new"))[1]["params"]["deviceSecret"]
+        assert gateway.connect(connect_packet(mode_2("P", "gw", "gw-secret"))) == 0
+        gateway.publish(login_topic, login("P/sub", mode=3))
+        answer = orjson.loads(gateway.message().payload)
+        assert answer["code"] == 200
+        gateway.publish(login_topic, login("P/sub-2", "sub-2-secret"))
+        seen: list[Publish] = []
+        while not seen or seen[-1].topic != f"{login_topic}_reply":
+            seen.append(watcher.message())
+        assert [message.topic for message in seen] == [login_topic, login_topic, f"{login_topic}_reply"]
+    secrets = [secret, answer["data"]["deviceSecret"]]
+    for hidden in secrets:
+        assert not any(hidden.encode() in message.payload for message in seen)
+        assert hidden not in caplog.text
+        assert not any(hidden.encode() in entry.payload for entry in hub.quarantine())
+
+
+def test_an_operator_is_told_no_secret(hub: Hub) -> None:
+    """What answers it can be read by others: a sub-device is activated on its gateway's connection only."""
+    topic = "/ext/session/P/gw/combine/login"
+    with RawClient(hub) as alice:
+        assert alice.connect(connect_packet(operator("alice"))) == 0
+        assert alice.subscribe(f"{topic}_reply") == [0]
+        alice.send(encode_publish(topic, login("P/sub", mode=3)))
+        answer = orjson.loads(alice.message().payload)
+        assert (answer["code"], answer["data"]) == (1009, {})
+    assert not hub.directory.devices[DeviceId("P", "sub")].secret
+
+
+@pytest.mark.parametrize("how", [Compression.GZIP, Compression.LZ4])
+def test_the_secret_is_compressed_for_a_client_that_declares_it(hub: Hub, how: Compression) -> None:
+    """As all that it is sent."""
+    with RawClient(hub) as client:
+        declared = f"{{ip=127.0.0.1,version=enos-mqtt-2.2.16,compress={how.value}}}"
+        assert client.connect(connect_packet(mode_3("P", "known", declared=declared))) == 0
+        told = orjson.loads(decompress(how, client.message().payload, 1000))
+        assert told["params"]["deviceSecret"] == "known-secret"
+
+
+def login(sub_device: str, secret: str = "", *, mode: int | str = 2, batch: bool = False) -> bytes:
+    """A combine.login, by default of mode 3 with the product's secret."""
+    product, _, key = sub_device.partition("/")
+    content = f"clientIdcdeviceKey{key}productKey{product}timestamp1"
+    params: dict[str, Any] = {
+        "productKey": product,
+        "deviceKey": key,
+        "secureMode": mode,
+        "sign": sign(secret or f"{product}Secret", content),
+    }
+    common = {"clientId": "c", "timestamp": "1", "signMethod": "sha256"}
+    if batch:
+        params = {**common, "subDevices": [params, params]}
+    else:
+        params |= common
+    method = "combine.login.batch" if batch else "combine.login"
+    return orjson.dumps({"id": "1", "version": "1.0", "method": method, "params": params})
+
+
+def ask(gateway: RawClient, topic: str, payload: bytes) -> dict[str, Any]:
+    """The answer to a request of a gateway."""
+    gateway.publish(topic, payload)
+    answer: dict[str, Any] = orjson.loads(gateway.message().payload)
+    return answer
+
+
+@pytest.mark.parametrize("mode", ["3", 3])
+def test_a_sub_device_is_activated_by_its_login(hub: Hub, mode: int | str) -> None:
+    """The answer holds its secret, with which it logs in from then on; it is online at once."""
+    topic = "/ext/session/P/gw/combine/login"
+    with RawClient(hub) as gateway:
+        assert gateway.connect(connect_packet(mode_2("P", "gw", "gw-secret"))) == 0
+        answer = ask(gateway, topic, login("P/sub", mode=mode))
+        secret = answer["data"].pop("deviceSecret")
+        asset_id = hub.directory.devices[DeviceId("P", "sub")].asset_id
+        assert answer["data"] == {"productKey": "P", "deviceKey": "sub", "assetId": asset_id}
+        assert len(secret) == 32
+        assert inside.presence(hub).is_online_through(DeviceId("P", "gw"), DeviceId("P", "sub"))
+        assert ask(gateway, topic, login("P/sub", mode=mode))["code"] == 771
+        again = ask(gateway, topic, login("P/sub", secret))
+        assert (again["code"], "deviceSecret" in again["data"]) == (200, False)
+
+
+SUB_REFUSED = {
+    "the product does not allow it": (login("N/sub", mode=3), 770),
+    "another mode": (login("P/sub", mode=4), 770),
+    "a wrong signature": (login("P/sub", "guess", mode=3), 742),
+    "its own secret": (login("P/sub-2", "sub-2-secret", mode=3), 742),
+    "no secret yet": (login("P/sub"), 742),
+    "a product whose devices must use TLS": (login("T/sub", "sub-secret"), 746),
+    "the same, to be activated": (login("T/sub", mode=3), 746),
+}
+
+
+@pytest.mark.parametrize("case", SUB_REFUSED)
+def test_a_sub_device_that_may_not_is_refused(hub: Hub, case: str) -> None:
+    """With the code of a login; it stays offline, and without a secret."""
+    request, code = SUB_REFUSED[case]
+    with RawClient(hub) as gateway:
+        assert gateway.connect(connect_packet(mode_2("P", "gw", "gw-secret"))) == 0
+        answer = ask(gateway, "/ext/session/P/gw/combine/login", request)
+        assert (answer["code"], answer["data"]) == (code, {})
+        assert inside.online(hub) == 1
+
+
+def test_a_batch_activates_too(hub: Hub) -> None:
+    """Each entry on its own: the same sub-device twice is told one secret, where it may be told it again."""
+    topic = "/ext/session/P/gw/combine/login/batch"
+    with RawClient(hub) as gateway:
+        assert gateway.connect(connect_packet(mode_2("P", "gw", "gw-secret"))) == 0
+        twice = ask(gateway, topic, login("A/sub", mode=3, batch=True))
+        assert twice["code"] == 200
+        told = {entry["deviceSecret"] for entry in twice["data"]["loginedSubDevices"]}
+        assert len(twice["data"]["loginedSubDevices"]) == 2
+        assert told == {hub.directory.devices[DeviceId("A", "sub")].secret}
+        once = ask(gateway, topic, login("P/sub", mode=3, batch=True))
+        assert (once["code"], len(once["data"]["loginedSubDevices"]), len(once["data"]["failedSubDevices"])) == (
+            723,
+            1,
+            1,
+        )
+        assert "Device cannot activate again (771)" in once["message"]
