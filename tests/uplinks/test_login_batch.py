@@ -317,6 +317,26 @@ def test_a_batch_over_mqtt_is_stored_and_brings_its_devices_online() -> None:
         assert neighbour.post_batch([_report(SHARED)])["code"] == 200
 
 
+def test_an_operator_logs_in_by_the_batch_as_the_gateway_would() -> None:
+    """The same reply; the gateway's own connection reports for them then."""
+    with (
+        run_hub(registry=REGISTRY, models=MODELS, settings={"security.anonymous": True}) as hub,
+        hub.connect_operator() as operator,
+        hub.connect(HUB_GATEWAY) as gateway,
+    ):
+        entries = []
+        for name, secret in ((SUB_1, secret_of(SUB_1)), (SUB_2, "wrong")):
+            product, _, key = name.partition("/")
+            signature = sign(secret, f"clientIdcdeviceKey{key}productKey{product}timestamp1")
+            entries.append({"productKey": product, "deviceKey": key, "sign": signature})
+        reply = operator.request(f"/ext/session/{HUB_GATEWAY}/combine/login/batch", batch(*entries))
+        assert (reply["id"], reply["code"]) == ("7", 723)
+        assert [each["deviceKey"] for each in reply["data"]["loginedSubDevices"]] == ["sub-1"]
+        assert [each["deviceKey"] for each in reply["data"]["failedSubDevices"]] == ["sub-2"]
+        assert gateway.post_batch([_report(SUB_1)])["code"] == 200
+        assert gateway.post_batch([_report(SUB_2)])["code"] == 1212
+
+
 def _report(device: str) -> dict[str, Any]:
     product, _, key = device.partition("/")
     return {"productKey": product, "deviceKey": key, "measurepoints": {"energy": 1.5}}
