@@ -12,7 +12,6 @@ from enos_ingest.devices.presence import Presence
 from enos_ingest.outcome import Outcome, Point
 from enos_ingest.pipeline import Message, Pipeline
 from enos_ingest.protocol.identity import DeviceId, Publisher
-from enos_ingest.uplinks import ROUTES
 from tests.models.documents import compiled, point
 
 DEVICE = DeviceId("EbxGvUrE", "gw-1")
@@ -304,31 +303,6 @@ def test_registry_is_looked_at_for_each_message() -> None:
         codes.append(outcome.code)
         devices.clear()
     assert codes == [200, 1212]
-
-
-def test_routes_are_told_by_family_and_action() -> None:
-    """Each request of this release has one."""
-    assert sorted(ROUTES) == [
-        "integration/attribute/post",
-        "integration/attributes/post",
-        "integration/event/post",
-        "integration/measurepoint/post",
-        "session/combine/login",
-        "session/combine/login/batch",
-        "session/combine/logout",
-        "sys/thing/attribute/delete",
-        "sys/thing/attribute/query",
-        "sys/thing/attribute/update",
-        "sys/thing/event/+/post",
-        "sys/thing/measurepoint/post",
-        "sys/thing/measurepoint/post/batch",
-        "sys/thing/measurepoint/resume",
-        "sys/thing/measurepoint/resume/batch",
-        "sys/thing/tag/delete",
-        "sys/thing/tag/query",
-        "sys/thing/tag/update",
-        "sys/thing/tsltemplate/get",
-    ]
 
 
 @pytest.mark.parametrize(
