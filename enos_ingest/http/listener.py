@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from enos_ingest.commands.refusals import RestCode
 from enos_ingest.http.envelope import envelope
+from enos_ingest.logs import FewLines
 from enos_ingest.sockets import Bind, bind_socket, cannot_listen
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ _UNREAD_BYTES = 16_777_216
 """Of a body whose request has been answered, such as one that is too long. So much of it is taken and dropped, as a
 client may not look for the answer before it has sent all, and would lose it if the connection were closed at once."""
 
+_TAKING_SECONDS = 30.0
+"""How long a client may take nothing of an answer that waits for it. It is not closed for being slow: as long as some
+of it goes, the clock starts anew. uvicorn has no such bound, and would keep the answer, and its place among the calls
+that are being answered, for ever."""
+
 
 class HttpListener:
     """Serves one ASGI application: `bind`, `start`, `stop`, in this order and once.
@@ -52,6 +59,7 @@ class HttpListener:
         request_seconds: how long a client may take to send a request.
         keep_alive_seconds: how long a connection may be idle between two requests; whole ones.
         unread_bytes: how much of a body is dropped after the answer before the connection is closed.
+        taking_seconds: how long a client may take nothing of an answer that waits for it.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class HttpListener:
         request_seconds: float = _REQUEST_SECONDS,
         keep_alive_seconds: int = _KEEP_ALIVE_SECONDS,
         unread_bytes: int = _UNREAD_BYTES,
+        taking_seconds: float = _TAKING_SECONDS,
     ) -> None:
         self._bind = bind
         self._setting = setting
@@ -75,6 +84,8 @@ class HttpListener:
         config.connections = connections
         config.request_seconds = request_seconds
         config.unread_bytes = unread_bytes
+        config.taking_seconds = taking_seconds
+        config.lines = FewLines()
         self._server = _Server(config)
 
     def bind(self) -> None:
@@ -160,6 +171,8 @@ class _Config(uvicorn.Config):
     connections: int
     request_seconds: float
     unread_bytes: int
+    taking_seconds: float
+    lines: FewLines
 
 
 def _make_config(app: ASGIApp, keep_alive_seconds: int) -> _Config:
@@ -206,8 +219,21 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._leaving.wait(), 1)
 
 
+class _FewWarnings(logging.LoggerAdapter[logging.Logger]):
+    """uvicorn's logger for what strangers make it warn of: a line for each of their requests would fill the disk."""
+
+    def __init__(self, logger: logging.Logger, lines: FewLines) -> None:
+        super().__init__(logger)
+        self.level = logger.level
+        self._lines = lines
+
+    def warning(self, msg: object, *args: object, **kwargs: Any) -> None:
+        if self._lines.next() is not None:
+            super().warning(msg, *args, **kwargs)
+
+
 class _Protocol(H11Protocol):
-    """uvicorn's connection, with a bound on how many there are, and on the time and bytes of a request."""
+    """uvicorn's connection, with bounds: how many there are, the time and bytes of a request, the time of an answer."""
 
     config: _Config
 
@@ -215,9 +241,11 @@ class _Protocol(H11Protocol):
         super().__init__(*args, **kwargs)
         # Here and not by `Config(access_log=False)`, which would silence other uvicorns of this process too.
         self.access_log = False
+        self.logger = _FewWarnings(self.logger, self.config.lines)  # type: ignore[assignment]
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = 0
         """Bytes that came since the answer, of the body of the request that was answered."""
+        self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -237,9 +265,37 @@ class _Protocol(H11Protocol):
             self._clear_deadline()
             self._unread = 0
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        self._await_no_taking()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
+        self._await_no_taking()
         super().connection_lost(exc)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing of a client that asks for WebSocket or HTTP/2 as well: it is answered as if it had not."""
+
+    def _await_taking(self) -> None:
+        """Look later whether the client has taken anything of what waits for it now."""
+        waiting = self.transport.get_write_buffer_size()
+        self._taking = self.loop.call_later(self.config.taking_seconds, self._has_taken, waiting)
+
+    def _has_taken(self, waited: int) -> None:
+        if self.transport.get_write_buffer_size() < waited:
+            self._await_taking()
+        else:
+            self.transport.abort()
+
+    def _await_no_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _count_unread(self, size: int) -> None:
         if self.conn.our_state is not h11.DONE:

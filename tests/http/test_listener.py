@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from enos_ingest.errors import StartError
 from enos_ingest.http.listener import HttpListener
+from enos_ingest.logs import FewLines
 from enos_ingest.sockets import Bind
 
 if TYPE_CHECKING:
@@ -198,6 +199,49 @@ def test_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
     asyncio.run(run())
 
 
+def test_a_client_that_takes_nothing_of_its_answer_is_cut_off() -> None:
+    """It would hold the answer in memory, and its place among the connections, for as long as it likes."""
+
+    async def run() -> None:
+        _, listener = await started(taking_seconds=0.05, connections=1)
+        closing = HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", listener.port)) as client:
+            client.setblocking(False)
+            client.send(HELLO.replace(b"/hello", b"/big"))
+            await asyncio.get_running_loop().sock_recv(client, 1)
+            async with asyncio.timeout(60):
+                answer = b""
+                while not answer:  # there is no place for another connection until this one has gone
+                    with contextlib.suppress(ConnectionResetError):
+                        answer = await exchange(listener.port, closing)
+            assert answer.endswith(b"hello")
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_a_slow_client_gets_its_whole_answer() -> None:
+    """As long as some of it goes the time starts anew."""
+
+    async def run() -> None:
+        _, listener = await started(taking_seconds=0.2)
+        loop = asyncio.get_running_loop()
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(HELLO.replace(b"/hello", b"/big"))
+        await reader.readuntil(b"\r\n\r\n")
+        began, left = loop.time(), 50_000_000
+        while left:
+            # As slow as this until the time is over for one who takes nothing, three times.
+            pause = 0.01 if loop.time() - began < 0.6 else 0
+            left -= len(await reader.readexactly(min(left, 200_000)))
+            await asyncio.sleep(pause)
+        assert loop.time() - began > 0.6
+        writer.close()
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -333,6 +377,29 @@ def test_calls_beyond_the_limit_are_told_to_come_again() -> None:
         await listener.stop(5)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "request_of_a_stranger",
+    [
+        HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        b"\x16\x03\x01\r\n\r\n",
+    ],
+    ids=["another protocol", "no HTTP"],
+)
+def test_what_strangers_send_makes_few_log_lines(
+    request_of_a_stranger: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has logged in yet who could fill the disk with them: once there were enough, there is none for a while."""
+    monkeypatch.setattr("enos_ingest.http.listener.FewLines", lambda: FewLines(0))
+
+    async def run() -> None:
+        _, listener = await started()
+        assert await exchange(listener.port, request_of_a_stranger)
+        await listener.stop(5)
+
+    asyncio.run(run())
+    assert not caplog.records
 
 
 def test_garbage_is_refused_and_the_next_client_is_served() -> None:
