@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
@@ -14,7 +15,7 @@ from enos_ingest.commands.command import Command
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
 from enos_ingest.commands.search import Search
 from enos_ingest.storage.command_query import to_sql
-from enos_ingest.storage.command_rows import COLUMNS, from_row
+from enos_ingest.storage.command_rows import COLUMNS, Row, from_row, size
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.sqlite import CHECKPOINT_PAGES, connect_beside, connect_reader
 from enos_ingest.storage.transactions import snapshot, transaction
@@ -29,6 +30,10 @@ SEARCH_SECONDS = 5.0
 
 SEARCH_STEPS = 100_000
 """Instructions of SQLite, some milliseconds' worth, between looks at the clock, each of which takes the GIL."""
+
+SEARCH_BYTES = 16 * 2**20
+"""What the commands of a page may hold together: a thousand of the longest inputs and outputs are gigabytes, which
+would be in memory several times over, and as one answer hold the event loop for seconds. One command always fits."""
 
 PURGE_SECONDS = 5.0
 """How long one purge goes on: a service that stops waits for it. A hundred thousand commands go in that time, more
@@ -96,7 +101,7 @@ class SqliteCommands:
         On a connection of its own, so that no other call waits for it.
 
         Raises:
-            CommandRefusal: BAD_ARGUMENT, it took too long.
+            CommandRefusal: BAD_ARGUMENT, it took too long, or the page holds too much.
         """
         conditions, order, parameters = to_sql(query)
         page = (query.page_size, (query.page - 1) * query.page_size)
@@ -109,7 +114,7 @@ class SqliteCommands:
                     statement = f"SELECT count(*) FROM commands WHERE {conditions}"  # noqa: S608
                     total = int(connection.execute(statement, parameters).fetchone()[0])
                     statement = f"SELECT {COLUMNS} FROM commands WHERE {conditions} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
-                    rows = connection.execute(statement, (*parameters, *page)).fetchall() if page[1] < total else []
+                    rows = _page(connection.execute(statement, (*parameters, *page))) if page[1] < total else []
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                     raise
@@ -152,6 +157,19 @@ class SqliteCommands:
     def _read(self, query: str, *parameters: Any) -> list[Any]:
         with self._lock, translated(self._path):
             return self._connection.execute(query, parameters).fetchall()
+
+
+def _page(found: Iterable[Row]) -> list[Row]:
+    """The rows of a page; raises BAD_ARGUMENT where they are too much to be held."""
+    rows: list[Row] = []
+    held = 0
+    for row in found:
+        held += size(row)
+        if rows and held > SEARCH_BYTES:
+            sentence = f"the commands of this page hold more than {SEARCH_BYTES} bytes: ask for a smaller pageSize"
+            raise CommandRefusal(RestCode.BAD_ARGUMENT, sentence)
+        rows.append(row)
+    return rows
 
 
 def _delete(connection: sqlite3.Connection, statement: str, *parameters: int) -> int:

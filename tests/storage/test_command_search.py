@@ -128,6 +128,19 @@ def test_a_search_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: p
         assert commands.search(Search(page_size=1)) == ([command(199)], 199)
 
 
+def test_a_page_that_holds_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fill the memory; by smaller pages all is found, a command that is longer than a page may be, too."""
+    path = tmp_path / "x.db"
+    save(path, *[command(number, input="x" * 1000) for number in (1, 2)])
+    with SqliteCommands(path) as commands:
+        monkeypatch.setattr(commands_module, "SEARCH_BYTES", 1500)
+        with pytest.raises(CommandRefusal, match="hold more than 1500 bytes: ask for a smaller pageSize") as caught:
+            commands.search(Search())
+        assert caught.value.code is RestCode.BAD_ARGUMENT
+        monkeypatch.setattr(commands_module, "SEARCH_BYTES", 10)
+        assert commands.search(Search(page_size=1)) == ([command(2, input="x" * 1000)], 2)
+
+
 @pytest.mark.parametrize(
     ("expression", "device", "index"),
     [
