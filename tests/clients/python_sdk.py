@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from enos.core.internal.Profile import Profile
+from enos.core.login.DynamicActivationLogin import DynamicActivationLogin
 from enos.core.login.MessageIntegrationLogin import MessageIntegrationLogin
 from enos.core.login.NormalDeviceLogin import NormalDeviceLogin
 from enos.core.message.IConnectCallback import IConnectCallback
@@ -35,7 +36,8 @@ _THREADS = re.compile(r"paho-mqtt-client|default executor|.*\(_thread_main\)")
 def connecting(hub: Hub) -> Iterator[Connect]:
     """Connect the SDK as a device, in its blocking way with `wait`, through a proxy with `via`.
 
-    `handlers` are registered before, by the class of the command. Every client is closed at the end, and no thread of
+    `handlers` are registered before, by the class of the command. With `activated` the secret is the product's, and
+    that is called with the device's own once the hub has told it. Every client is closed at the end, and no thread of
     any is left.
     """
     clients: list[Any] = []
@@ -48,16 +50,20 @@ def connecting(hub: Hub) -> Iterator[Connect]:
         wait: bool = False,
         via: Hub | Proxy = hub,
         handlers: Mapping[Any, Handler] | None = None,
+        activated: Callable[[str], None] | None = None,
     ) -> Any:
         url, (product_key, _, device_key) = f"tcp://{via.host}:{via.port}", device.partition("/")
         if device_key == "%channel%":
             credentials = MessageIntegrationLogin(url, product_key, secret or SECRETS[product_key])
+        elif activated:
+            credentials = DynamicActivationLogin(url, product_key, secret or SECRETS[product_key], device_key)
         else:
             credentials = NormalDeviceLogin(url, product_key, device_key, secret or SECRETS[device])
         profile = Profile.create_instance(credentials)
         if sign_method:
             profile.set_sign_method(sign_method)
         client = MqttClient(profile=profile)
+        client.on_device_dynamic_active = activated
         clients.append(client)
         for command, handler in (handlers or {}).items():
             client.register_arrived_message_handler(command.get_class(), handler)
