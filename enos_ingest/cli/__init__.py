@@ -12,7 +12,19 @@ import sys
 from collections.abc import Sequence
 
 from enos_ingest import __version__
-from enos_ingest.cli import attributes, command, credentials, events, models, points, quarantine, registry, serve, tags
+from enos_ingest.cli import (
+    attributes,
+    command,
+    credentials,
+    devices,
+    events,
+    models,
+    points,
+    quarantine,
+    registry,
+    serve,
+    tags,
+)
 from enos_ingest.cli.options import printable
 from enos_ingest.errors import CallError, ConfigError, EnosIngestError, StartError, StorageError
 
@@ -47,6 +59,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"enos-ingest {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (serve, registry, models, points, attributes, events, tags, command, quarantine, credentials):
+    for module in (
+        serve,
+        registry,
+        devices,
+        models,
+        points,
+        attributes,
+        events,
+        tags,
+        command,
+        quarantine,
+        credentials,
+    ):
         module.add_commands(commands)
     return parser

@@ -48,9 +48,16 @@ _PRESENCE = """
     WHERE product_key = :product_key AND device_key = :device_key ORDER BY id DESC LIMIT :limit
 """
 
+# The newest row of each device is looked up: to group them all would read all.
 _LAST_PRESENCE = """
     SELECT product_key, device_key, time, online, why, gateway_product_key, gateway_device_key FROM presence
-    WHERE id IN (SELECT max(id) FROM presence GROUP BY product_key, device_key)
+    WHERE id IN (
+        SELECT (
+            SELECT id FROM presence AS last
+            WHERE last.product_key = devices.product_key AND last.device_key = devices.device_key
+            ORDER BY id DESC LIMIT 1
+        ) FROM devices
+    )
 """
 
 
@@ -117,7 +124,7 @@ class SqliteFacts:
         return [_presence(row) for row in self._read(_PRESENCE, device, limit=limit)]
 
     def last_presence(self) -> Mapping[DeviceId, PresenceChanged]:
-        """The last time that each device came or went."""
+        """The last time that each declared device came or went, as far as it is known."""
         with translated(self._path):
             rows = self._connection.execute(_LAST_PRESENCE).fetchall()
         return {change.device: change for change in map(_presence, rows)}

@@ -13,6 +13,7 @@ import orjson
 from enos_ingest.devices.changes import DevicesRegistered
 from enos_ingest.devices.directory import Device, Directory, derive_asset_id
 from enos_ingest.protocol.codes import Code
+from enos_ingest.protocol.credentials import make_secret
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.protocol.topics import RESERVED_DEVICE_KEYS, Family
 from enos_ingest.uplinks.route import Accepted, Refusal, Request, Route, World
@@ -26,9 +27,6 @@ DEVICES_PER_PRODUCT = 10_000
 _KEY_LETTERS = string.ascii_letters + string.digits
 _KEY_LENGTH = 10
 """Keys that EnOS makes are as long: zBAofs6D4s."""
-
-_SECRET_BYTES = 16
-"""As hex it fits the 64 characters that the C SDK has for a secret."""
 
 
 def register(request: Request, world: World) -> Accepted:
@@ -96,7 +94,7 @@ def _check_room(new: Collection[DeviceId], directory: Directory) -> None:
 def _row(device: DeviceId, item: dict[str, Any]) -> Device:
     return Device(
         device,
-        secrets.token_hex(_SECRET_BYTES),
+        make_secret(),
         derive_asset_id(device),
         origin="wire",
         name=_name(item.get("deviceName")),
