@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from enos_ingest.models.template import describe
 from enos_ingest.models.value_type import Member
 from enos_ingest.schema import Schema, fault_at, shorten
 
-__all__ = ["UNSPLIT", "CompiledAttributes", "CompiledEvent", "CompiledModel", "CompiledService", "within_int64"]
+__all__ = ["UNSPLIT", "CompiledEvent", "CompiledMembers", "CompiledModel", "CompiledService", "within_int64"]
 
 UNSPLIT = frozenset({float, str, bool})
 """Types of values that hold no quality and no integer: `CompiledModel.split` gives them back as they are."""
@@ -46,21 +46,21 @@ class CompiledService:
         return self._output.fault({} if document is None else document, at)
 
 
-class CompiledAttributes:
-    """The compiled form of a model's attributes: any of them at a time, whichever the model requires of a device."""
+class CompiledMembers:
+    """The compiled form of members of which any may be there, such as a model's attributes, whichever it requires."""
 
     __slots__ = ("_known", "_schema")
 
-    def __init__(self, attributes: Mapping[str, Member]) -> None:
-        self._known = attributes
-        optional = [replace(each, required=False) for each in attributes.values()]
+    def __init__(self, members: Iterable[Member]) -> None:
+        optional = [replace(each, required=False) for each in members]
+        self._known = frozenset(each.identifier for each in optional)
         self._schema = Schema(compile_members(optional, closed=True))
 
     def __contains__(self, identifier: str) -> bool:
         return identifier in self._known
 
     def fault(self, values: Mapping[str, object], at: Sequence[str | int] = ()) -> SchemaError | None:
-        """The first fault of some attributes' values, None if there is none; `at` is their path in the request."""
+        """The first fault of some members' values, None if there is none; `at` is their path in the request."""
         if self._schema.is_valid(values):
             return None
         # One by one, so that no more than one is searched for its faults.
@@ -80,15 +80,19 @@ class CompiledEvent:
         event: what it was compiled from.
     """
 
-    __slots__ = ("_schema", "event")
+    __slots__ = ("_outputs", "_required", "event")
 
     def __init__(self, event: Event) -> None:
         self.event = event
-        self._schema = Schema(compile_members(event.outputs, closed=True))
+        self._outputs = CompiledMembers(event.outputs)
+        self._required = [each.identifier for each in event.outputs if each.required]
 
-    def fault(self, fields: object, at: Sequence[str | int] = ()) -> SchemaError | None:
+    def fault(self, fields: Mapping[str, object], at: Sequence[str | int] = ()) -> SchemaError | None:
         """What is wrong with what an event carries, None if nothing is; `at` is its path in the request."""
-        return None if self._schema.is_valid(fields) else self._schema.fault(fields, at)
+        missing = next((identifier for identifier in self._required if identifier not in fields), None)
+        if missing is not None:
+            return fault_at((*at, missing), "missing")
+        return self._outputs.fault(fields, at)
 
 
 class CompiledModel:
@@ -127,7 +131,7 @@ class CompiledModel:
         )
         self._plain = Schema(compile_plain(with_quality))
         self._services = {name: CompiledService(service) for name, service in model.services.items()}
-        self.attributes = CompiledAttributes(model.attributes)
+        self.attributes = CompiledMembers(model.attributes.values())
         self._events = {name: CompiledEvent(event) for name, event in model.events.items()}
         self._template: dict[str, Any] | None = None
 

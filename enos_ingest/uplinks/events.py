@@ -20,6 +20,7 @@ from enos_ingest.uplinks.subject import (
     channel_device,
     check_channel,
     fact_time,
+    fault,
     known_model,
     speaking_device,
 )
@@ -42,7 +43,11 @@ def post(request: Request, world: World) -> Accepted:
 def post_integration(request: Request, world: World) -> Accepted:
     """`/sys/{productKey}/integration/event/post`: events of a product's devices, several of one time in an item."""
     items = request.document["params"]
-    times = [fact_time(item, ("params", index), request, world) for index, item in enumerate(items)]
+    times = []
+    for index, item in enumerate(items):
+        path = ("params", index)
+        times.append(fact_time(item, path, request, world))
+        _check_shape(item["events"], (*path, "events"))
     check_channel(request)
     changes = []
     for index, (item, time) in enumerate(zip(items, times, strict=True)):
@@ -59,6 +64,13 @@ ROUTES = (
     Route(Family.DEVICE, "thing/event/+/post", "event-post", COMMON_CODES, post),
     Route(Family.INTEGRATION, "event/post", "integration-event-post", COMMON_CODES, post_integration),
 )
+
+
+def _check_shape(events: dict[str, Any], path: Path) -> None:
+    """That each is an object: the schema would look for the faults of all of them, and there may be 40 000."""
+    for event, fields in events.items():
+        if not isinstance(fields, dict):
+            raise fault(Code.PAYLOAD_FORMAT_ERROR, (*path, shorten(event)), "expected an object")
 
 
 def _checked(event: str, fields: dict[str, Any], path: Path, model: CompiledModel) -> dict[str, Any]:

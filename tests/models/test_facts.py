@@ -174,7 +174,6 @@ def test_an_event_carries_what_its_model_says() -> None:
     assert fault(found.fault({"text": "x"}, at)) == "params.events.level: missing"
     assert fault(found.fault({"level": "x"}, at)) == "params.events.level: expected an integer"
     assert fault(found.fault({"level": 1, "LEVEL": 1}, at)) == "params.events.LEVEL: unknown"
-    assert fault(found.fault([], at)) == "params.events: expected an object"
     assert CompiledModel(parse()).event("e") is None
 
 
@@ -212,9 +211,9 @@ def test_both_engines_agree_on_attributes(entries: dict[str, Any], values: dict[
         max_size=3,
         unique_by=lambda entry: str(entry["identifier"]),
     ),
-    JSON,
+    st.dictionaries(st.sampled_from("abcd"), JSON, max_size=4),
 )
-def test_both_engines_agree_on_events(outputs: list[dict[str, Any]], fields: object) -> None:
+def test_both_engines_agree_on_events(outputs: list[dict[str, Any]], fields: dict[str, Any]) -> None:
     """The same for what an event carries."""
     found = event(outputData=outputs)
     oracle = jsonschema.Draft202012Validator(compile_members(found.event.outputs, closed=True))

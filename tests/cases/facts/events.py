@@ -64,6 +64,8 @@ def _post() -> Iterator[FactCase]:
         (None, "params: expected an object"),
     ):
         yield ALARM.case("of another shape", params, 1220, said, variant=str(params))
+    many = {"level": 3, **dict.fromkeys(map(str, range(40_000)), 1)}
+    yield ALARM.case("unknown members without end", {"events": many}, 1204, "params.events.0: unknown")
     before = ((ALARM.of(DIRECT), ALARM.request({"events": {"level": 1, "text": "x"}, "time": T})),)
     yield ALARM.case("once more, the last one stays", before=before, events=(Told(DIRECT, "alarm", {"level": 3}),))
     both = (Told(DIRECT, "alarm", {"level": 1, "text": "x"}), Told(DIRECT, "alarm", {"level": 3}, T + 1))
@@ -126,7 +128,10 @@ def _integration() -> Iterator[FactCase]:
         yield INT_EVENTS.case(name, params, 1204, f"params[1].events.alarm.{said}")
     params = [good, {"deviceKey": "direct", "events": {"alarm": {"level": 1}, "nope": {}}}]
     yield INT_EVENTS.case("one unknown", params, 1204, "event nope is unknown")
+    many = dict.fromkeys(map(str, range(40_000)), 1)
     for events, said in (
+        (many, "params[0].events.0: expected an object"),
+        ({"alarm": {"level": 1}, "x" * 100: None}, f"params[0].events.{'x' * 39}…: expected an object"),
         (ABSENT, "params[0].events: missing"),
         (None, "params[0].events: expected an object"),
         ([], "params[0].events: expected an object"),
