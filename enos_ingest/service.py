@@ -265,7 +265,11 @@ class Service:
         """Serve clients, last of all."""
         mqtt = self.settings.mqtt
         if mqtt.tls_bind is not None:
-            self._certificate = ServerCertificate(*self.settings.tls_files())
+            self._certificate = ServerCertificate(
+                *self.settings.tls_files(),
+                self.settings.tls_client_file(),
+                client_required=mqtt.tls_client == "required",
+            )
             self._tls_address = await self._listener.listen(
                 mqtt.tls_bind, "mqtt.tls_bind", certificate=self._certificate
             )

@@ -66,6 +66,20 @@ class MqttSettings:
         default="",
         metadata=_about("The file of the certificate's private key, as PEM, without a passphrase.", empty=True),
     )
+    tls_client_ca: str = field(
+        default="",
+        metadata=_about(
+            "The file of the authorities, as PEM, that sign the certificates of clients; read again on SIGHUP.",
+            empty=True,
+        ),
+    )
+    tls_client: str = field(
+        default="none",
+        metadata=_about(
+            "Whether clients show a certificate over TLS, a device one that names it; all but none need tls_client_ca.",
+            choices=("none", "optional", "required"),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +431,15 @@ class Settings:
                 f" {' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not set"
             )
 
+        if (self.mqtt.tls_client != "none") != bool(self.mqtt.tls_client_ca):
+            raise ConfigError(
+                'certificates of clients need mqtt.tls_client_ca and mqtt.tls_client = "optional" or "required":'
+                f" mqtt.tls_client is {self.mqtt.tls_client}, and mqtt.tls_client_ca is"
+                f" {self.mqtt.tls_client_ca or 'not set'}"
+            )
+        if self.mqtt.tls_client_ca and absent:
+            raise ConfigError("mqtt.tls_client_ca has no effect without mqtt.tls_bind, which is not set")
+
     def registry_file(self) -> Path | None:
         """The registry file to apply at start, None where none is set."""
         return self.base / self.registry.file if self.registry.file else None
@@ -424,6 +447,10 @@ class Settings:
     def tls_files(self) -> tuple[Path, Path]:
         """The files of the certificate and of its key; to be used where `mqtt.tls_bind` is set."""
         return self.base / self.mqtt.tls_certificate, self.base / self.mqtt.tls_key
+
+    def tls_client_file(self) -> Path | None:
+        """The file of those who sign the certificates of clients, None where none is asked for."""
+        return self.base / self.mqtt.tls_client_ca if self.mqtt.tls_client_ca else None
 
     def codecs_folder(self) -> Path:
         """The folder of codec modules, which need not exist."""

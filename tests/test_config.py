@@ -298,6 +298,21 @@ def test_tls_is_set_whole_or_not_at_all(given: dict[str, Any], said: str) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tls_client": "required"}, "mqtt.tls_client is required, and mqtt.tls_client_ca is not set"),
+        ({"tls_client_ca": "ca.pem"}, "mqtt.tls_client is none, and mqtt.tls_client_ca is ca.pem"),
+        ({"tls_client": "optional", "tls_client_ca": "ca.pem"}, "no effect without mqtt.tls_bind"),
+    ],
+    ids=str,
+)
+def test_certificates_of_clients_need_all_that_goes_with_them(given: dict[str, Any], said: str) -> None:
+    """Half of it would let in whom it is meant to keep out."""
+    with pytest.raises(ConfigError, match=said):
+        Settings(mqtt=MqttSettings(**given))
+
+
 def test_tls_is_off_until_it_has_an_address(tmp_path: Path) -> None:
     """Both files are looked for from the folder of the configuration, like every path."""
     assert load_settings(write(tmp_path, '[mqtt]\ntls_bind = ""\n'), {}).mqtt.tls_bind is None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from enos_ingest.endpoint.decoder import Decoder
 from enos_ingest.endpoint.incoming import PATIENCE_SECONDS, SHORT_BYTES, SLOWEST_BYTES
@@ -177,6 +178,12 @@ class Connection(asyncio.Protocol):
     def address(self) -> str:
         """The client's address."""
         return self.peer[0]
+
+    @property
+    def certificate(self) -> Mapping[str, Any] | None:
+        """The certificate that the client has shown, as `ssl` gives it; None where it has shown none."""
+        tls = self._transport.get_extra_info("ssl_object")
+        return None if tls is None else tls.getpeercert() or None
 
     @property
     def unread(self) -> int:

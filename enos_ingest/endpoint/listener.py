@@ -23,10 +23,10 @@ from enos_ingest.endpoint.packets import (
 )
 from enos_ingest.endpoint.relays import Relays
 from enos_ingest.endpoint.sessions import Sessions
-from enos_ingest.endpoint.tls import ServerCertificate, in_words
+from enos_ingest.endpoint.tls import ServerCertificate, common_names, in_words
 from enos_ingest.intake import Intake
 from enos_ingest.logs import FewLines, get_logger
-from enos_ingest.protocol.identity import DeviceId, Hub, Operator
+from enos_ingest.protocol.identity import Channel, DeviceId, Hub, Operator
 from enos_ingest.settings import LimitsSettings
 from enos_ingest.sockets import Bind, bind_socket, cannot_listen
 
@@ -236,11 +236,26 @@ class MqttListener:
         self._check_store()
         if not self.sessions.may_connect(client.identity, is_tls=connection.is_tls):
             raise Refused(ConnackCode.NOT_AUTHORIZED, f"{client.identity} must connect with TLS")
+        self._check_certificate(connection, client.identity)
         if client.activates and isinstance(client.identity, DeviceId):
             fault = self.sessions.activation_fault(client.identity)
             if fault is not None:
                 raise Refused(ConnackCode.NOT_AUTHORIZED, f"{fault[1]} ({int(fault[0])})")
         return client
+
+    def _check_certificate(self, connection: Connection, identity: DeviceId | Channel) -> None:
+        """See that a certificate, where one was shown, is that of the device or channel that connects."""
+        shown = connection.certificate
+        if shown is None:
+            return
+        if isinstance(identity, DeviceId):
+            names = {identity.device_key, f"{identity.product_key}.{identity.device_key}"}
+        else:
+            names = {identity.product_key}
+        given = common_names(shown)
+        if names.isdisjoint(given):
+            what = f"the certificate of {', '.join(given)[:100] or 'nobody'} is not for {identity} (745)"
+            raise Refused(ConnackCode.NOT_AUTHORIZED, what)
 
     async def _known_operator(self, connection: Connection, packet: Connect) -> tuple[Operator | Hub, str]:
         """The operator that connects, or the hub itself, with what proved it."""
