@@ -23,9 +23,16 @@ class PresenceMachine(RuleBasedStateMachine):
         self.presence = Presence()
         self.told: list[DeviceId] = []
         self.presence.on_online = self.told.append
+        self.history: dict[DeviceId, list[tuple[bool, DeviceId | None]]] = {}
+        self.presence.on_change = self.note
         self.connected: set[DeviceId] = set()
         self.login_by: dict[DeviceId, DeviceId] = {}
         self.seen: set[DeviceId] = set()
+
+    def note(self, device: DeviceId, online: bool, why: str, gateway: DeviceId | None) -> None:
+        """A change that is told."""
+        assert why
+        self.history.setdefault(device, []).append((online, gateway))
 
     @precondition(lambda self: len(self.connected) < len(DEVICES))
     @rule(data=st.data())
@@ -74,6 +81,10 @@ class PresenceMachine(RuleBasedStateMachine):
         assert self.told == []
         assert self.presence.online == len(online)
         for device in DEVICES:
+            last, through = self.history.get(device, [(False, None)])[-1]
+            assert last == (device in online)
+            ways = {self.login_by.get(device)} | ({None} if device in self.connected else set())
+            assert not last or through in ways
             assert self.presence.is_online(device) == (device in online)
             assert self.presence.gateway_of(device) == self.login_by.get(device)
             subs = {sub for sub, gateway in self.login_by.items() if gateway == device}
@@ -144,3 +155,80 @@ def test_a_device_that_was_removed_may_log_in_for_the_first_time_again() -> None
     assert not presence.is_first_login(GW1)
     presence.forget_strangers(gone)
     assert presence.is_first_login(GW1)
+
+
+Told = list[tuple[DeviceId, bool, str, DeviceId | None]]
+
+
+def listening() -> tuple[Presence, Told]:
+    """A presence, and what it tells."""
+    presence, told = Presence(), Told()
+    presence.on_change = lambda *change: told.append(change)
+    return presence, told
+
+
+def test_each_change_is_told_with_its_reason() -> None:
+    """A take-over is an end and a beginning; the same login again is no change; a gateway takes its own along."""
+    presence, told = listening()
+    presence.connect(GW1)
+    presence.connect(GW2)
+    presence.login(GW1, SUB1)
+    presence.login(GW1, SUB1)
+    presence.login(GW2, SUB1)
+    presence.login(GW2, SUB2)
+    presence.logout(GW2, SUB1)
+    presence.disconnect(GW2, "keep_alive")
+    presence.disconnect(GW1)
+    assert told == [
+        (GW1, True, "connected", None),
+        (GW2, True, "connected", None),
+        (SUB1, True, "login", GW1),
+        (SUB1, False, "taken_over", GW1),
+        (SUB1, True, "login", GW2),
+        (SUB2, True, "login", GW2),
+        (SUB1, False, "logout", GW2),
+        (GW2, False, "keep_alive", None),
+        (SUB2, False, "gateway", GW2),
+        (GW1, False, "client", None),
+    ]
+
+
+def test_a_device_that_is_still_there_by_another_way_is_told_as_online() -> None:
+    """With the way that is left, so that the last word is how it is."""
+    presence, told = listening()
+    presence.connect(GW1)
+    presence.login(GW1, SUB1)
+    presence.connect(SUB1)
+    del told[:]
+    presence.disconnect(SUB1, "network")
+    assert told == [(SUB1, True, "network", GW1)]
+    presence.connect(SUB1)
+    presence.logout(GW1, SUB1)
+    assert told[2:] == [(SUB1, True, "logout", None)]
+
+
+def test_what_the_registry_did_is_told() -> None:
+    """Deleted, disabled, or moved."""
+    presence, told = listening()
+    presence.connect(GW1)
+    subs = [DeviceId("P", key) for key in ("deleted", "disabled", "moved")]
+    for sub in subs:
+        presence.login(GW1, sub)
+    del told[:]
+    deleted, disabled, moved = subs
+    rows = [Device(GW1), Device(disabled, enabled=False), Device(moved)]
+    presence.forget_strangers(Directory([Product("P")], rows, [(GW1, deleted), (GW1, disabled)]))
+    assert told == [
+        (deleted, False, "deleted", GW1),
+        (disabled, False, "disabled", GW1),
+        (moved, False, "registry", GW1),
+    ]
+
+
+def test_nobody_is_left_online_at_the_end() -> None:
+    """Also sub-devices whose gateway was never connected, as an operator may log them in."""
+    presence, told = listening()
+    presence.login(GW1, SUB1)
+    presence.close()
+    assert told[1:] == [(SUB1, False, "stopped", GW1)]
+    assert presence.online == 0
