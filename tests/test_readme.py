@@ -111,7 +111,9 @@ def test_every_command_and_option_stands_in_the_readme() -> None:
     assert [option for option in _OF_A_CALL if not re.search(rf"`{option}[` ]", TEXT)] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/commands.md", "docs/facts.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/commands.md", "docs/facts.md", "docs/sessions.md"]
+)
 def test_lines_are_short_enough_for_a_diff(name: str) -> None:
     """Prose is wrapped; rows of tables and what a terminal shows cannot be."""
     prose = re.sub(r"(?ms)^```.*?^```$", "", (ROOT / name).read_text("utf-8"))

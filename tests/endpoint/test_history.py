@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
 from enos_ingest.devices.changes import PresenceChanged
+from enos_ingest.endpoint.limits import CLOSED_REASONS
 from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.protocol.credentials import sign
 from enos_ingest.protocol.identity import DeviceId
@@ -222,3 +225,11 @@ def test_history_waits_for_a_store_that_fails_and_holds_up_nobody(hub: Hub) -> N
         other.execute("ROLLBACK")
     other.close()
     eventually(lambda: [online for online, _, _ in history(hub, GW)] == [True, False])
+
+
+def test_the_reasons_are_those_of_the_documentation() -> None:
+    """Each, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", page.partition("| `why` |")[2], re.MULTILINE)
+    documented = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
+    assert documented == {*CLOSED_REASONS, "connected", "login", "logout", "gateway", "crashed"}
