@@ -59,14 +59,12 @@ def parse_compression(name: str) -> Compression:
 
 def compress(how: Compression, payload: bytes) -> bytes:
     """A payload as a client with this compression reads it."""
-    match how:
-        case Compression.NONE:
-            return payload
-        case Compression.GZIP:
-            return gzip.compress(payload, 6, mtime=0)
-        case Compression.LZ4:
-            blocks = [payload[at : at + _BLOCK_BYTES] for at in range(0, len(payload), _BLOCK_BYTES)]
-            return b"".join([*map(_pack, blocks), _HEADER.pack(_MAGIC, _PLAIN | _LEVEL, 0, 0, 0)])
+    if how is Compression.NONE:
+        return payload
+    if how is Compression.GZIP:
+        return gzip.compress(payload, 6, mtime=0)
+    blocks = [payload[at : at + _BLOCK_BYTES] for at in range(0, len(payload), _BLOCK_BYTES)]
+    return b"".join([*map(_pack, blocks), _HEADER.pack(_MAGIC, _PLAIN | _LEVEL, 0, 0, 0)])
 
 
 def decompress(how: Compression, payload: bytes, limit: int) -> bytes:
@@ -79,15 +77,9 @@ def decompress(how: Compression, payload: bytes, limit: int) -> bytes:
         PayloadError: it is longer than that, or not compressed as the client has declared; with the id that could
             still be found.
     """
-    if not payload:
+    if how is Compression.NONE or not payload:
         return payload
-    match how:
-        case Compression.NONE:
-            return payload
-        case Compression.GZIP:
-            return _unzip(payload, limit)
-        case Compression.LZ4:
-            return _unpack(payload, limit)
+    return _unzip(payload, limit) if how is Compression.GZIP else _unpack(payload, limit)
 
 
 def _unzip(payload: bytes, limit: int) -> bytes:
