@@ -104,7 +104,7 @@ def test_messages_that_wait_are_stored_when_their_device_goes(enos_hub: HubFacto
         with device(hub) as client:
             client.send(*map(report, range(20)))
             eventually(lambda: cannot_commit(hub))
-            read = inside.intake(hub).in_flight
+            read = inside.intake(hub).in_flight - 1  # the device's first login waits as well
         assert hub.points("P/alone") == []
     eventually(lambda: inside.online(hub) == 0)
     eventually(lambda: len(hub.points("P/alone")) >= read)
@@ -123,7 +123,7 @@ def test_payloads_are_bounded_in_bytes_too(enos_hub: HubFactory) -> None:
             eventually(lambda: cannot_commit(hub))
             failed = inside.store(hub).failed_commits
             eventually(lambda: inside.store(hub).failed_commits >= failed + 2)
-            assert 1 <= inside.intake(hub).in_flight <= 3
+            assert 1 <= inside.intake(hub).in_flight <= 4  # three messages, and perhaps the device's first login
             lock.close()
             client.acknowledged(40)
 

@@ -353,8 +353,8 @@ def test_an_unknown_topic_of_ones_own_is_answered_1009(hub: Hub) -> None:
     """It is allowed, but means nothing here."""
     with connected(hub, "P/alone") as device:
         device.subscribe("/sys/P/alone/#")
-        device.publish("/sys/P/alone/thing/tag/query", b'{"id":"1"}')
-        assert reply(device) == ("/sys/P/alone/thing/tag/query_reply", 1009)
+        device.publish("/sys/P/alone/thing/log/post", b'{"id":"1"}')
+        assert reply(device) == ("/sys/P/alone/thing/log/post_reply", 1009)
 
 
 def test_scopes_of_operators(hub: Hub) -> None:
