@@ -173,7 +173,8 @@ class Hub:
         if row is None:
             raise LookupError(f"{client} is not declared; {_declared(directory)}")
         if not row.secret:
-            raise LookupError(f"{client} cannot sign in: product {product_key} has no secret")
+            why = f"product {product_key} has no secret" if isinstance(row, Product) else "it has no secret yet"
+            raise LookupError(f"{client} cannot sign in: {why}")
         return make_credentials(publisher, row.secret, time.time_ns() // 1_000_000)
 
     def connect(self, client: str) -> TestClient:

@@ -105,6 +105,8 @@ def test_a_device_is_told_its_secret_and_comes_again_with_it(hub: Hub) -> None:
         assert orjson.loads(client.message().payload)["code"] == 200
     with RawClient(hub) as client:
         assert client.connect(connect_packet(mode_2("P", "new", ""))) == 4
+    with pytest.raises(LookupError, match="P/sub cannot sign in: it has no secret yet"):
+        hub.credentials("P/sub")
 
 
 def test_the_secret_outlives_the_hub(enos_hub: Any) -> None:
