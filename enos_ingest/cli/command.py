@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from enos_ingest.cli.command_lines import details, line, outcome, refusal
-from enos_ingest.cli.options import Commands, add_command, count, device, settings, text
+from enos_ingest.cli.options import Commands, add_command, count, device, json_line, settings, text
 from enos_ingest.commands.command import State
 from enos_ingest.commands.refusals import RestCode
 from enos_ingest.errors import CallError, ConfigError
@@ -132,7 +132,7 @@ def _send(options: argparse.Namespace, action: str, query: Mapping[str, str | in
     if envelope.code != RestCode.OK:
         return _refused(options, envelope)
     if options.json:
-        _print_json(envelope.document)
+        print(json_line(envelope.document))
     else:
         print(outcome(_data(envelope, dict), options.device, options.ttl))
     return 0
@@ -144,7 +144,7 @@ def _get(options: argparse.Namespace) -> int:
         return _refused(options, envelope)
     command = _data(envelope, dict)
     if options.json:
-        _print_json(command)
+        print(json_line(command))
     else:
         print("\n".join(details(command)))
     return 0
@@ -185,7 +185,7 @@ def _cancel(options: argparse.Namespace) -> int:
 
 def _refused(options: argparse.Namespace, envelope: Envelope) -> int:
     if options.json:
-        _print_json(envelope.document)
+        print(json_line(envelope.document))
     print(f"enos-ingest: {refusal(envelope)}", file=sys.stderr)
     if envelope.code == RestCode.UNAUTHORIZED and not _api_key(options):
         print(f"name the file of an application's API key with --key-file, or set {_KEY_VARIABLE}", file=sys.stderr)
@@ -195,13 +195,9 @@ def _refused(options: argparse.Namespace, envelope: Envelope) -> int:
 def _print_all(options: argparse.Namespace, commands: list[Any]) -> None:
     for command in commands:
         if options.json:
-            _print_json(command)
+            print(json_line(command))
         else:
             print(line(command))
-
-
-def _print_json(document: Any) -> None:
-    print(orjson.dumps(document).decode())
 
 
 def _data(envelope: Envelope, kind: type) -> Any:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+import orjson
 
 from enos_ingest.config import find_config, load_settings
 from enos_ingest.protocol.identity import DeviceId
@@ -24,6 +27,7 @@ __all__ = [
     "database",
     "device",
     "format_time",
+    "json_line",
     "printable",
     "settings",
     "text",
@@ -108,6 +112,17 @@ def printable(untrusted: str, keep: str = "") -> str:
         character if character in keep or character.isprintable() else character.encode("unicode_escape").decode()
         for character in untrusted
     )
+
+
+def json_line(document: object) -> str:
+    """A document as JSON on one line, the same to a program as any other spelling, and without what steers a terminal.
+
+    JSON itself escapes only the first 32 characters.
+    """
+    written = orjson.dumps(document).decode()
+    if written.isprintable():
+        return written
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in written)
 
 
 def format_time(milliseconds: int) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-import orjson
-
-from enos_ingest.cli.options import Commands, add_command, count, database, format_time, printable
+from enos_ingest.cli.options import Commands, add_command, count, database, format_time, json_line, printable
 from enos_ingest.storage.reader import SqliteReader
 
 __all__ = ["add_commands"]
@@ -33,7 +31,7 @@ def _ls(options: argparse.Namespace) -> int:
     with SqliteReader(database(options)) as reader:
         for row in reader.quarantine(limit=options.limit):
             if options.json:
-                print(orjson.dumps(row._asdict()).decode())
+                print(json_line(row._asdict()))
             else:
                 print(
                     f"{row.id:>6}  {format_time(row.time)}  {row.code}  {printable(row.publisher)}  "

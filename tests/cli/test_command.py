@@ -208,6 +208,16 @@ def test_json_is_what_the_hub_answers(run: Command, hub: RestServer) -> None:
         assert done.err == "enos-ingest: 99404: there is no such thing\n"
 
 
+def test_json_does_not_steer_a_terminal(run: Command, hub: RestServer) -> None:
+    """What a device said is escaped; a program reads the same."""
+    words = {**STORED, "deviceMessage": "\x9b31mred \u202e\x7f\x1b[2J ok ü 温"}
+    hub.will_answer(words)
+    shown = run("command", "get", ID, "--json").out
+    assert shown.removesuffix("\n").isprintable()
+    assert "ok ü 温" in shown
+    assert json.loads(shown) == words
+
+
 @pytest.mark.parametrize(
     ("code", "status", "data", "said"),
     [
