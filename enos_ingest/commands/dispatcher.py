@@ -38,6 +38,10 @@ _STORE_SECONDS = 2.0
 """How long beyond its own time a caller waits for the disk: a commit takes milliseconds, and a caller who is told
 nothing for minutes learns nothing more by it. A command's fate is stored all the same, once the store commits."""
 
+_HELD_BYTES = 256 * 2**20
+"""Payloads of all unfinished commands together: a million of the usual length. What they were made from is in memory
+beside them, a list of numbers as ten times as much, and no limit on their number alone would bound that."""
+
 _Then = Callable[[Entry, StorageError | None], None]
 
 
@@ -55,6 +59,7 @@ class Dispatcher:
         now: gives epoch milliseconds, for what is stored; time limits run on the clock of the event loop.
         cached_per_device: how many cached commands of one device may be unfinished.
         waiting: how many instant commands may be unfinished, and how many steps may wait for the disk.
+        held_bytes: how long the payloads of all unfinished commands may be together.
         answer_bytes: the longest answer that is read.
         decode: decodes answers in a product's own format; None where there are none.
         output_fault: says what is wrong with a service's output, None for nothing; the command has failed then.
@@ -70,6 +75,7 @@ class Dispatcher:
         now: Callable[[], int] = epoch_ms,
         cached_per_device: int = 50,
         waiting: int = 10_000,
+        held_bytes: int = _HELD_BYTES,
         answer_bytes: int = 524_288,
         decode: Decode | None = None,
         output_fault: Callable[[Command, Any], str | None] | None = None,
@@ -80,6 +86,7 @@ class Dispatcher:
         self._now = now
         self._cached_limit = cached_per_device
         self._waiting_limit = waiting
+        self._held_limit = held_bytes
         self._output_fault = output_fault
         self._answers = Answers(self._take, counters, directory, limit=answer_bytes, decode=decode)
         self._loop = asyncio.get_running_loop()
@@ -88,6 +95,7 @@ class Dispatcher:
         self._online: dict[DeviceId, None] = {}
         self._cached = 0
         self._uncommitted = 0
+        self._held = 0
         self._closed = False
         self._lines = FewLines()
 
@@ -111,7 +119,7 @@ class Dispatcher:
         Raises:
             CommandRefusal: OFFLINE, NOT_SENT, NOT_ANSWERED, or TOO_MANY_CALLS.
         """
-        self._admit()
+        self._admit(command)
         if self.waiting >= self._waiting_limit:
             raise CommandRefusal(RestCode.TOO_MANY_CALLS, f"{self.waiting} instant commands are waiting, try again")
         if not self._links.is_reachable(command.device, command.topic):
@@ -135,7 +143,7 @@ class Dispatcher:
         Raises:
             CommandRefusal: CACHE_FULL, TOO_MANY_CALLS, or INTERNAL where it could not be stored and will not be sent.
         """
-        self._admit()
+        self._admit(command)
         queue = self._queues.get(command.device)
         if queue is not None and queue.cached >= self._cached_limit:
             sentence = f"{queue.cached} cached commands of the device are unfinished, more are not kept"
@@ -235,16 +243,21 @@ class Dispatcher:
 
     # The steps of a command.
 
-    def _admit(self) -> None:
+    def _admit(self, command: Command | None = None) -> None:
+        """Refuse what would be too much; `command` is one that is to be held."""
         if self._closed:
             raise CommandRefusal(RestCode.NOT_SENT, "the hub is stopping, nothing is sent any more")
         if self._uncommitted >= self._waiting_limit:
             raise CommandRefusal(RestCode.TOO_MANY_CALLS, "too many commands wait for the store, try again")
+        if command is not None and self._held + len(command.payload) > self._held_limit:
+            sentence = f"unfinished commands hold {self._held} bytes, for longer ones there is no room: try again later"
+            raise CommandRefusal(RestCode.TOO_MANY_CALLS, sentence)
 
     def _enter(self, command: Command) -> Entry:
         entry = Entry(command, self._loop.create_future())
         self._entries[command.id] = entry
         self._cached += command.is_cached
+        self._held += len(command.payload)
         self._start_timer(entry, self._seconds_until(command.expires))
         return entry
 
@@ -358,6 +371,7 @@ class Dispatcher:
         entry.stop_timer()
         del self._entries[command.id]
         self._cached -= command.is_cached
+        self._held -= len(command.payload)
         if entry.is_sent:
             self._answers.expect_no_more(command.device)
         queue = self._queues.get(command.device)

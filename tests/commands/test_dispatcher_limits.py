@@ -45,6 +45,22 @@ def test_so_many_instant_commands_may_be_under_way(make_stage: MakeStage) -> Non
     assert stage.dispatcher.waiting == 2
 
 
+def test_unfinished_commands_may_hold_so_many_bytes(make_stage: MakeStage) -> None:
+    """Cached and instant ones together, however few they are; each end makes room."""
+    stage = make_stage(held_bytes=250)
+    stage.connect(GATEWAY)
+    first, second = run(stage, 1), cache(stage, 2, SUB)
+    assert refusal(run(stage, 3)).code is RestCode.TOO_MANY_CALLS
+    assert refusal(cache(stage, 4, SUB)).code is RestCode.TOO_MANY_CALLS
+    stage.write_all()
+    assert second.result() is None
+    answer(stage, stage.sent[0])
+    stage.write_all()
+    assert first.result().state is State.SUCCESS
+    fifth = run(stage, 5)
+    assert not fifth.done()
+
+
 def test_a_store_that_fails_for_long_gathers_only_so_many_steps(make_stage: MakeStage) -> None:
     """Commands that end keep their last step waiting; then no more are taken, whatever they are."""
     stage = make_stage(waiting=3)
