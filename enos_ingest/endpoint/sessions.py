@@ -149,6 +149,8 @@ class Sessions:
         if isinstance(session.identity, DeviceId):
             for sub_device in sorted(self._presence.disconnect(session.identity, reason)):
                 log.info("offline with its gateway", device=str(sub_device), gateway=str(session.identity))
+            if self._presence.gateway_of(session.identity) is not None:
+                self.on_reachable(session.identity)  # its own connection came first, and may not have heard
 
     def activation_over(self, session: ActivationSession) -> None:
         """Forget a session of a device that was told its secret."""

@@ -135,6 +135,17 @@ def test_what_was_cached_for_a_sub_device_comes_after_the_reply_to_its_login(
         assert command(client, "sub", 2) == identifiers[1]
 
 
+def test_what_waits_for_a_connection_that_ends_goes_through_the_gateway(hub: Hub, application: TestApplication) -> None:
+    """The device's own connection comes first, and hears nothing yet; without it there is a way at once."""
+    with connected(hub, "P/gw") as gateway:
+        gateway.send(login())
+        assert gateway.message().topic == f"{LOGIN}_reply"
+        gateway.expect(PacketType.PUBACK)
+        with connected(hub, "P/sub", clean_session=False):
+            identifier = cached(application, "sub", 1)
+        assert command(gateway, "sub", 1) == identifier
+
+
 def test_the_end_of_a_command_is_on_disk_before_its_answer_is_acknowledged(
     hub: Hub, application: TestApplication, ask: Ask
 ) -> None:
