@@ -100,7 +100,8 @@ class Directory:
         released: Mapping[Link, int] = MappingProxyType({}),
     ) -> None:
         self.products: Mapping[str, Product] = MappingProxyType({row.key: row for row in products})
-        self.devices: Mapping[DeviceId, Device] = MappingProxyType({row.id: row for row in devices})
+        self._devices = {row.id: row for row in devices}
+        self.devices: Mapping[DeviceId, Device] = MappingProxyType(self._devices)
         self._assets = _by_asset_id(self.devices)
         self._counts: Counter[str] | None = None
         self.applications: Mapping[str, Application] = MappingProxyType({row.name: row for row in applications})
@@ -222,7 +223,8 @@ class Directory:
             for row in devices
         ):
             return self
-        return self._with_rows({row.id: replace(row, origin="wire") for row in devices})
+        rows = {row.id: replace(row, origin="wire") for row in devices}
+        return self._with_rows(rows, _assets=self._assets | _by_asset_id(rows), _counts=None)
 
     def _with_secret(self, device: DeviceId, secret: str) -> Directory:
         row = self.devices.get(device)
@@ -230,12 +232,10 @@ class Directory:
             return self
         return self._with_rows({device: replace(row, secret=secret)})
 
-    def _with_rows(self, rows: Mapping[DeviceId, Device]) -> Directory:
-        return self._copied(
-            devices=MappingProxyType({**self.devices, **rows}),
-            _assets={**self._assets, **_by_asset_id(rows)},
-            _counts=None,
-        )
+    def _with_rows(self, rows: dict[DeviceId, Device], **parts: object) -> Directory:
+        # A dict is copied as it is; through the proxy each key would be hashed anew, 30 ms for 100 000 devices.
+        devices = self._devices | rows
+        return self._copied(_devices=devices, devices=MappingProxyType(devices), **parts)
 
     def _copied(self, **parts: object) -> Directory:
         """A copy with some of its parts replaced, the others shared."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import orjson
@@ -13,6 +15,7 @@ from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.testing.client import TestClient
 from enos_ingest.testing.hub import Hub, run_hub
 from tests.endpoint.site import operator
+from tests.endpoint.waiting import eventually
 from tests.models.documents import point, thing_model
 from tests.uplinks.fleet import keys, signed
 
@@ -121,3 +124,19 @@ def test_the_shell_shows_what_is_from_the_wire(hub: Hub, capsys: pytest.CaptureF
     assert lines[lines.index("gateway      G/gw  sub-devices S/sub-2 (from the wire)") + 1].startswith(
         "             has let go S/sub  20"
     )
+
+
+def test_a_change_that_the_database_refuses_is_taken_back(hub: Hub) -> None:
+    """Nobody is answered on the strength of it, and the registry is read anew; what comes after it is answered."""
+    with closing(sqlite3.connect(hub.database)) as connection, connection:
+        # As no registry command does it: without a word to the hub.
+        connection.execute("DELETE FROM devices WHERE device_key = 'sub-2'")
+    with hub.connect(str(GATEWAY)) as gateway:
+        topic = f"/sys/{GATEWAY}/thing/topo/add"
+        gateway.subscribe(f"{topic}_reply")
+        request = {"id": "lost", "version": "1.0", "method": "thing.topo.add", "params": [signed(SECOND)]}
+        gateway.publish(topic, request, qos=0)
+        eventually(lambda: SECOND not in hub.directory.devices)
+        assert hub.directory.sub_devices(GATEWAY) == {SUB}
+        # The first reply that there is.
+        assert ask(gateway, "topo/add", [signed(SECOND)])["code"] == 705
