@@ -51,6 +51,7 @@ NAME = {"defaultValue": "Inverter", "i18nValue": {"zh_CN": "逆变器"}}
     [
         pytest.param({}, "", "", id="C"),
         pytest.param({"deviceName": NAME, "timezone": "+08:00", "deviceDesc": "x"}, NAME, "+08:00", id="Java, Python"),
+        pytest.param({"timezone": "Asia/Shanghai"}, "", "Asia/Shanghai", id="a zone by its name"),
         pytest.param({"deviceName": "plain", "timezone": "-03:30"}, "plain", "-03:30", id="oldest documents"),
         pytest.param({"deviceName": {"defaultValue": "x", "more": 1}}, {"defaultValue": "x"}, "", id="one language"),
         pytest.param({"deviceName": {}, "timezone": "", "deviceAttributes": {"a": 1}}, {}, "", id="nothing said"),
@@ -121,7 +122,11 @@ NO_KEY = "params[1].deviceKey: expected a key: 1 to 64 characters without blanks
             1220,
             NO_KEY,
         ),
-        (item(timezone="Asia/Shanghai"), 1220, "params[1].timezone: expected an offset such as +08:00"),
+        (
+            item(timezone="8"),
+            1220,
+            "params[1].timezone: expected an offset such as +08:00, or a name such as Asia/Shanghai",
+        ),
         (item(deviceName="x" * 257), 1220, "params[1].deviceName: at most 256 characters"),
         (item(deviceName=1), 1220, "params[1].deviceName: expected a string or an object"),
         ({"deviceKey": "x"}, 1220, "params[1].productKey: missing"),
