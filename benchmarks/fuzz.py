@@ -67,7 +67,7 @@ class Fuzz:
 
     Args:
         seconds: time that streams are sent, the warm-up included.
-        warmup: time after which memory must not grow any more.
+        warmup: time after which memory must not grow any more: the topics that are kept are by then as many as may be.
         connections: streams that are sent at the same time.
         growth: bytes that resident memory may grow by.
         only: the number of the one stream to send, None for as many as there is time for.
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     seconds = 60 * options.minutes
     fuzz = Fuzz(
-        seconds, min(60.0, seconds / 4), options.seed, options.connections, options.growth * 2**20, options.only
+        seconds, min(300.0, seconds / 2), options.seed, options.connections, options.growth * 2**20, options.only
     )
     print(describe(), fuzz, sep="\n", flush=True)
 

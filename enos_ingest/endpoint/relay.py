@@ -145,6 +145,8 @@ class Relay:
 
     def delivered(self) -> None:
         """The broker has taken one of this client's messages for distribution."""
+        if not self.untaken:
+            return  # left in the broker's session by an older connection of the same client, and counted at its end
         self.taken += 1
         self._host.taken(self.untaken.popleft())
         self._progress.set()

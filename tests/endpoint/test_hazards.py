@@ -276,6 +276,17 @@ def queued(hub: Hub) -> int:
     return broker.undelivered + of_sessions + inside.intake(hub).in_flight
 
 
+def test_what_an_older_connection_left_is_not_counted_for_the_newer_one(hub: Hub) -> None:
+    """amqtt's session may hold messages of a connection that has ended, which were counted off at its end."""
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(operator("alice"))) == 0
+        (relay,) = (relay for relay in inside.relays(hub).values() if relay.identity.name == "alice")
+        inside.run_inside(hub, relay.delivered)
+        assert (relay.published, relay.taken) == (0, 0)
+        client.ping()
+
+
+
 def test_a_flood_of_an_operator_waits_in_its_socket(enos_hub: HubFactory) -> None:
     """While the store cannot commit no queue grows, whatever the QoS; once it can, all of it is stored."""
     hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.in_flight": str(IN_FLIGHT)})
