@@ -36,6 +36,10 @@ Models = Callable[[str], CompiledModel | None]
 
 _ANSWERED_WELL = (0, 200)
 
+_SEARCHES = 50
+"""Searches that may wait for each other. One may take seconds: without a bound who searches without pause would take
+all places of calls that are being answered, and those who set values would find none."""
+
 
 class Dispatch(Protocol):
     """What sends commands: `commands.dispatcher.Dispatcher`."""
@@ -122,6 +126,7 @@ class Commands:
         # A thread each: a search may take seconds. Who hangs up while others are served is struck off the queue.
         self._getting = ThreadPoolExecutor(1, "command reader")
         self._searching = ThreadPoolExecutor(1, "command search")
+        self._searches = 0
         self._lines = FewLines()
 
     async def set_measurepoint(self, order: Order, identifier: str, value: Any) -> Command:
@@ -168,9 +173,19 @@ class Commands:
         return command
 
     async def search(self, org_id: str, query: Search, target: Target | None = None) -> tuple[list[Command], int]:
-        """A page of the commands that a search finds, and how many there are; of one device, or of all."""
+        """A page of the commands that a search finds, and how many there are; of one device, or of all.
+
+        Raises:
+            CommandRefusal: also BUSY, as too many searches wait already.
+        """
         device = self.find_device(org_id, target)
-        return await self._read(self._searching, self._reader.search, replace(query, device=device))
+        if self._searches >= _SEARCHES:
+            raise CommandRefusal(RestCode.BUSY, f"{self._searches} searches are waiting already, try again")
+        self._searches += 1
+        try:
+            return await self._read(self._searching, self._reader.search, replace(query, device=device))
+        finally:
+            self._searches -= 1
 
     async def cancel(self, org_id: str, target: Target, command_id: str | None = None) -> list[Command]:
         """Cancel a cached command of a device that has not been sent, or all of them; returns those, canceled.

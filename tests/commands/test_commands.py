@@ -213,6 +213,27 @@ def test_get_search_and_cancel_know_whose_commands_they_are_asked_for() -> None:
     asyncio.run(ask())
 
 
+def test_so_many_searches_wait_and_no_more() -> None:
+    """They would take the places of those who set values; who hangs up makes room, as does each that is answered."""
+    reader = FakeReader()
+    commands = make_commands(reader=reader)
+
+    async def ask() -> None:
+        waiting = [asyncio.create_task(commands.search("org", Search())) for _ in range(50)]
+        await asyncio.sleep(0)
+        with pytest.raises(CommandRefusal, match="50 searches are waiting already") as refusal:
+            await commands.search("org", Search())
+        assert refusal.value.code is RestCode.BUSY
+        waiting.pop().cancel()
+        await asyncio.sleep(0)
+        waiting.append(asyncio.create_task(commands.search("org", Search())))
+        assert len(await asyncio.gather(*waiting)) == 50
+        assert await commands.search("org", Search()) == ([], 0)
+        commands.close()
+
+    asyncio.run(ask())
+
+
 def test_a_database_that_cannot_be_read_is_no_fault_of_the_caller(caplog: pytest.LogCaptureFixture) -> None:
     """The reason is in the log, where paths of files belong, and a flood of calls makes few lines."""
     reader = FakeReader()
