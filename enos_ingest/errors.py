@@ -9,6 +9,7 @@ EnosIngestError
 ├── SchemaError             a document does not match its schema, carries the path
 │   └── ModelError          a thing model cannot be used, carries its file or id
 ├── CallError               a running hub cannot be called: nobody answers, or somebody else does
+│   └── LostCallError       it was called, and went before it answered
 ├── RegistryError           a registry file cannot be applied, carries table, index and key
 └── StorageError            the database cannot be used
     ├── NewerDatabaseError  it was written by a newer version
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "CredentialError",
     "EnosIngestError",
+    "LostCallError",
     "ModelError",
     "NewerDatabaseError",
     "PayloadError",
@@ -97,6 +99,10 @@ class ModelError(SchemaError):
 
 class CallError(EnosIngestError):
     """A running hub cannot be called: nobody answers, or somebody who is no hub."""
+
+
+class LostCallError(CallError):
+    """A hub took a call and went, or said nothing, before it answered: it may have done what it was asked for."""
 
 
 class RegistryError(EnosIngestError):

@@ -89,7 +89,8 @@ class HttpSettings:
     bind: Bind = field(
         default=Bind("127.0.0.1", 8080),
         metadata=_about(
-            "Where /healthz, /readyz and /metrics are served; beyond loopback /metrics wants an application's API key."
+            "Where the REST API, /healthz, /readyz, /metrics and /openapi.json are served; beyond loopback the last two"
+            " want an application's API key, as the REST API always does."
         ),
     )
 
@@ -117,9 +118,7 @@ class RegistrySettings:
     )
     org_id: str = field(
         default="default",
-        metadata=_about(
-            "The id of the one organisation that this hub stands for; no effect yet, the REST API will ask for it."
-        ),
+        metadata=_about("The id of the one organisation that this hub stands for: `orgId` of every REST call."),
     )
 
 

@@ -16,7 +16,7 @@ from enos_ingest.cli.command_lines import details, line, outcome, refusal
 from enos_ingest.cli.options import Commands, add_command, count, device, json_line, settings, text
 from enos_ingest.commands.command import State
 from enos_ingest.commands.refusals import RestCode
-from enos_ingest.errors import CallError, ConfigError
+from enos_ingest.errors import CallError, ConfigError, LostCallError
 from enos_ingest.http.client import Envelope, RestClient, check_key, check_url
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.settings import Settings
@@ -128,7 +128,13 @@ def _call(options: argparse.Namespace) -> int:
 def _send(options: argparse.Namespace, action: str, query: Mapping[str, str | int], body: bytes) -> int:
     """Have a command sent and say how it went."""
     times = {"pendingTtl": options.ttl, "timeout": options.timeout}
-    envelope = _client(options).call(action, {**query, **times}, body, timeout=options.timeout + _PATIENCE)
+    try:
+        envelope = _client(options).call(action, {**query, **times}, body, timeout=options.timeout + _PATIENCE)
+    except KeyboardInterrupt:
+        print(f"enos-ingest: interrupted; {_look(options)}", file=sys.stderr)
+        raise
+    except LostCallError as error:
+        raise CallError(f"{error}; {_look(options)}") from None
     if envelope.code != RestCode.OK:
         return _refused(options, envelope)
     if options.json:
@@ -136,6 +142,10 @@ def _send(options: argparse.Namespace, action: str, query: Mapping[str, str | in
     else:
         print(outcome(_data(envelope, dict), options.device, options.ttl))
     return 0
+
+
+def _look(options: argparse.Namespace) -> str:
+    return f"the command may have been sent: see `enos-ingest command ls {options.device}`"
 
 
 def _get(options: argparse.Namespace) -> int:

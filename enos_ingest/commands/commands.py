@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -81,6 +81,7 @@ class Order:
         application: who asks.
         timeout: seconds.
         pending_ttl: seconds that it may wait for its device; 0 sends it at once or not at all.
+        named: told the command's id before it is stored or sent: the caller may be gone when it is over.
     """
 
     application: str
@@ -88,6 +89,7 @@ class Order:
     target: Target
     timeout: int = 30
     pending_ttl: int = 0
+    named: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
 
 class Commands:
@@ -269,12 +271,14 @@ class Commands:
             name=name,
         )
         if command.is_cached:
+            order.named(command.id)
             await self._dispatcher.cache(command)
             return command
         if device.activated is None and not self._has_logged_in(device.id):
             raise CommandRefusal(
                 RestCode.NOT_ACTIVATED, "the device has never been online, an instant command cannot be sent"
             )
+        order.named(command.id)
         command = await self._dispatcher.run(command)
         if command.state is State.FAILED:
             raise _device_failed(command)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 
 from enos_ingest import __version__
-from enos_ingest.errors import CallError
+from enos_ingest.errors import CallError, LostCallError
 from enos_ingest.sockets import Bind
 
 __all__ = ["Envelope", "RestClient", "check_key", "check_url"]
@@ -85,7 +85,9 @@ class RestClient:
         try:
             status, text = self._exchange(request, timeout)
         except TimeoutError:
-            raise CallError(f"the hub at {self.url} has not answered within {timeout:g} seconds") from None
+            raise LostCallError(f"the hub at {self.url} has not answered within {timeout:g} seconds") from None
+        except (http.client.RemoteDisconnected, ConnectionResetError) as error:
+            raise LostCallError(f"the hub at {self.url} went before it answered: {_reason(error)}") from None
         except (OSError, http.client.HTTPException) as error:
             raise CallError(f"no hub answers at {self.url}: {_reason(error)}") from None
         return self._envelope(status, text)

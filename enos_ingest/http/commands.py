@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from starlette.requests import ClientDisconnect, Request
@@ -115,8 +116,9 @@ class CommandCalls:
         except CommandRefusal as refusal:
             code = refusal.code
             response = refused(refusal, request_id=request_id)
-            if call is not None and refusal.data is not None:
-                call.command_id = refusal.data["commandId"]
+            if call is not None and name in _COMMANDING:
+                # Without it nothing was stored, so there is no such command.
+                call.command_id = refusal.data["commandId"] if refusal.data is not None else None
         except ClientDisconnect:
             raise
         except Exception:
@@ -190,6 +192,9 @@ class CommandCalls:
 
 _TIMES = ("pendingTtl", "timeout")
 
+_COMMANDING = ("setMeasurepoint", "invokeService")
+"""The actions that make a command."""
+
 ACTIONS: Mapping[str, _Action] = {
     "setMeasurepoint": _Action(
         ("POST",), "control", (*DEVICE, "measurepointId", *_TIMES), CommandCalls.set_measurepoint, acts=True
@@ -223,6 +228,7 @@ def _order(call: _Call) -> Order:
         _require_target(call),
         timeout=read_seconds(call.parameters, "timeout", TIMEOUT_SECONDS, _TIMEOUT),
         pending_ttl=read_seconds(call.parameters, "pendingTtl", PENDING_TTL_SECONDS, 0),
+        named=partial(setattr, call, "command_id"),
     )
 
 

@@ -322,7 +322,12 @@ def test_no_hub_is_exit_code_3(run: Command, hub: RestServer, folder: Path) -> N
     """Nobody listens, somebody who hangs up, somebody else: one sentence each, with the address."""
     done = run("command", "ls")
     assert done.code == 3
-    assert done.err.startswith(f"enos-ingest: no hub answers at http://{hub.address}: remote end closed connection")
+    assert done.err.startswith(
+        f"enos-ingest: the hub at http://{hub.address} went before it answered: remote end closed"
+    )
+    done = run("command", "set", "EbxGvUrE/inv-1", "temp", "1")
+    assert done.code == 3
+    assert done.err.endswith("the command may have been sent: see `enos-ingest command ls EbxGvUrE/inv-1`\n")
     for body in (b"<html>", b"[]", b'{"code": "0", "msg": "x"}', b'{"code": 0}'):
         hub.will_send(body)
         said = f"enos-ingest: what answers at http://{hub.address} serves no commands: HTTP 200 without an envelope\n"

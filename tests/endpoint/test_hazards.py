@@ -286,7 +286,6 @@ def test_what_an_older_connection_left_is_not_counted_for_the_newer_one(hub: Hub
         client.ping()
 
 
-
 def test_a_flood_of_an_operator_waits_in_its_socket(enos_hub: HubFactory) -> None:
     """While the store cannot commit no queue grows, whatever the QoS; once it can, all of it is stored."""
     hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.in_flight": str(IN_FLIGHT)})
