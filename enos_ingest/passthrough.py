@@ -182,6 +182,8 @@ class Passthrough:
         if size > self._message_bytes:
             reason = f"payload of {size} bytes is over the limit of {self._message_bytes}"
             raise _NoRequest(Code.PAYLOAD_FORMAT_ERROR, reason)
+        if message.unreadable is not None:
+            raise _NoRequest(Code.PAYLOAD_FORMAT_ERROR, str(message.unreadable))
         try:
             document = await self._codecs.decode(product, message.payload, patient=True)
         except CodecError as error:

@@ -38,6 +38,8 @@ def register(request: Request, world: World) -> Accepted:
     product = directory.products[gateway.product_key]
     if not product.register:
         raise Refusal(Code.NO_WRITE_PERMISSION, f"devices of product {product.key} may not register others")
+    if not request.is_direct:
+        raise Refusal(Code.NO_WRITE_PERMISSION, f"secrets are told on the connection of {gateway} only")
     items: list[dict[str, Any]] = request.document["params"]
     devices = _new_devices(items, directory)
     known = [str(device) for device in devices if device in directory.devices]

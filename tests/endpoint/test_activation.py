@@ -23,7 +23,7 @@ from tests.endpoint.waiting import eventually
 
 REGISTRY: dict[str, Any] = {
     "products": [
-        {"key": "P", "secret": "PSecret", "model": "m", "dynamic_activation": True},
+        {"key": "P", "secret": "PSecret", "model": "m", "dynamic_activation": True, "register": True},
         {"key": "A", "secret": "ASecret", "model": "m", "dynamic_activation": True, "allow_reactivation": True},
         {"key": "N", "secret": "NSecret", "model": "m"},
         {"key": "T", "secret": "TSecret", "model": "m", "dynamic_activation": True, "require_tls": True},
@@ -277,15 +277,23 @@ def test_nobody_else_learns_of_it(hub: Hub, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_an_operator_is_told_no_secret(hub: Hub) -> None:
-    """What answers it can be read by others: a sub-device is activated on its gateway's connection only."""
-    topic = "/ext/session/P/gw/combine/login"
+    """What answers it can be read by others: secrets are told on the connection of a gateway only."""
+    params = [{"productKey": "P", "deviceKey": "made"}]
+    register = {"id": "1", "version": "1.0", "method": "thing.device.register", "params": params}
+    requests = {
+        "/ext/session/P/gw/combine/login": login("P/sub", mode=3),
+        "/sys/P/gw/thing/device/register": orjson.dumps(register),
+    }
     with RawClient(hub) as alice:
         assert alice.connect(connect_packet(operator("alice"))) == 0
-        assert alice.subscribe(f"{topic}_reply") == [0]
-        alice.send(encode_publish(topic, login("P/sub", mode=3)))
-        answer = orjson.loads(alice.message().payload)
-        assert (answer["code"], answer["data"]) == (1009, {})
+        for topic, payload in requests.items():
+            assert alice.subscribe(f"{topic}_reply") == [0]
+            alice.send(encode_publish(topic, payload))
+            answer = orjson.loads(alice.message().payload)
+            assert (answer["code"], answer["data"]) == (1009, {})
+            assert "on the connection of" in answer["message"]
     assert not hub.directory.devices[DeviceId("P", "sub")].secret
+    assert DeviceId("P", "made") not in hub.directory.devices
 
 
 @pytest.mark.parametrize("how", [Compression.GZIP, Compression.LZ4])

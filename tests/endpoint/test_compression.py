@@ -19,6 +19,7 @@ from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from enos_ingest.testing import HubFactory
     from enos_ingest.testing.hub import Hub
 
 from enos_ingest.testing.hub import run_hub
@@ -99,6 +100,21 @@ def test_what_is_not_served_is_refused(hub: Hub, compression: str, caplog: pytes
     assert f"P/alone: compression '{compression}' is not served, only GZIP and LZ4 are" in caplog.text
     with RawClient(hub) as client:
         assert client.connect(connect_packet(java("alone", "guess", compression))) == 4
+
+
+@pytest.mark.parametrize("how", [GZIP, LZ4])
+def test_a_product_s_own_format_is_compressed_too(enos_hub: HubFactory, how: Compression) -> None:
+    """Its codec sees what was meant, and nothing of what cannot be decompressed."""
+    product = {"key": "P", "secret": "PSecret", "model": "m", "codec": "enos_ingest.codecs.sample:codec"}
+    hub = enos_hub(registry={**REGISTRY, "products": [product, *REGISTRY["products"][1:]]}, models=MODELS)
+    topic = "/sys/P/alone/thing/model/up_raw"
+    with connected(hub, how.value) as client:
+        client.publish(topic, b"\x00\x01")
+        client.publish(topic, compress(how, b"\x00\x01"))
+    kept = hub.quarantine()
+    assert ["as the client id declares it" in entry.reason for entry in kept] == [True, False]
+    assert [entry.payload for entry in kept] == [b"\x00\x01", b"\x00\x01"]
+    assert "cannot be decoded" in kept[1].reason
 
 
 def padded(size: int) -> bytes:
