@@ -94,6 +94,7 @@ class Passthrough:
         self._lines: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._said = FewLines()
+        self._closed = False
 
     @property
     def in_flight(self) -> int:
@@ -112,6 +113,9 @@ class Passthrough:
         topic = parse_topic(message.topic)
         if topic is None or not is_raw_uplink(topic):
             return False
+        if self._closed:
+            answer(None)
+            return True
         directory = self._directory()
         product = directory.products.get(topic.owner.product_key)
         allowed = message.publisher is None or may_publish(message.publisher, message.topic, directory)
@@ -124,13 +128,18 @@ class Passthrough:
             reason = f"too many messages wait for codec {product.codec}"
             self._turn_away(topic, message, Refusal(Code.TOO_MANY_REQUESTS, reason), answer)
         else:
-            task = asyncio.get_running_loop().create_task(self._carry(topic, product, message, answer), name="up_raw")
+            line = self._lines.setdefault(product.codec, _Line())
+            line.messages += 1
+            line.bytes += len(message.payload)
+            carry = self._carry(topic, product, message, answer, line)
+            task = asyncio.get_running_loop().create_task(carry, name="up_raw")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return True
 
     async def close(self) -> None:
-        """Carry no further; what was not committed is not answered."""
+        """Carry no further; what was not committed is not answered, nor what comes later."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -141,10 +150,7 @@ class Passthrough:
         outcome.reply = b""
         self._intake.commit(message, outcome, answer, time.perf_counter())
 
-    async def _carry(self, topic: Topic, product: Product, message: Message, answer: Answer) -> None:
-        line = self._lines.setdefault(product.codec, _Line())
-        line.messages += 1
-        line.bytes += len(message.payload)
+    async def _carry(self, topic: Topic, product: Product, message: Message, answer: Answer, line: _Line) -> None:
         try:
             async with line.turns:
                 outcome = await self._judge(topic, product, message)
