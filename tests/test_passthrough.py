@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from enos_ingest.codecs.sample import codec as sample
 from enos_ingest.devices.directory import Device, Directory, Product
 from enos_ingest.devices.presence import Presence
-from enos_ingest.errors import CodecError
+from enos_ingest.errors import CodecError, PayloadError
 from enos_ingest.intake import Intake
 from enos_ingest.logs import FewLines
 from enos_ingest.outcome import Outcome, Point
@@ -182,6 +182,21 @@ def test_a_message_over_the_limit_is_not_decoded(tmp_path: Path, length: int, si
         (rejection,) = rejections(site.path)
         assert rejection.reason.startswith("cannot be decoded: " if fits else "payload of 1001 bytes is over the limit")
         assert rejection.size == (size or length)
+
+    run(main())
+
+
+def test_what_could_not_be_decompressed_is_not_decoded(tmp_path: Path) -> None:
+    """It is refused for that."""
+
+    async def main() -> None:
+        async with stage(tmp_path, Sample()) as site:
+            message = Message(RAW, report(), 1000, DEVICE, unreadable=PayloadError("payload is no GZIP stream"))
+            assert site.passthrough.take(message, site.answers.append)
+            await site.answered(1)
+        (rejection,) = rejections(site.path)
+        assert (rejection.code, rejection.reason) == (1220, "payload is no GZIP stream")
+        assert rejection.payload == report()
 
     run(main())
 

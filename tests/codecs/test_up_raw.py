@@ -16,7 +16,7 @@ from enos_ingest.codecs.sample import codec as sample
 from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.testing.client import TestClient
 from enos_ingest.testing.hub import Hub, run_hub
-from tests.codecs.site import write, write_method
+from tests.codecs.site import PLAIN, write, write_method
 from tests.codecs.test_sample import documented
 from tests.endpoint import inside
 from tests.endpoint.raw import DISCONNECT, RawClient, connect_packet
@@ -270,6 +270,27 @@ def test_an_operator_watches_what_goes_over_the_wire(tmp_path: Path) -> None:
         device.publish(RAW, frame())
         assert alice.next_message("/sys/P/#") == frame()
         assert sample.decode(alice.next_message("/sys/P/#"))["code"] == 200
+
+
+def test_who_watches_sees_no_secret(tmp_path: Path) -> None:
+    """A gateway that registers devices is told their secrets in its own format, and nobody else is."""
+    declared = registry(write(tmp_path, "plain", PLAIN).codec)
+    declared["products"][1]["register"] = True
+    request = {"id": "1", "version": "1.0", "method": "thing.device.register", "params": [{"productKey": "P"}]}
+    with (
+        run_hub(registry=declared, models=[MODEL], settings={"codecs.path": str(tmp_path)}) as hub,
+        hub.connect_operator("alice", "alice-password") as alice,
+        hub.connect("P/d") as device,
+    ):
+        alice.subscribe("/sys/P/#")
+        reply = device.request(RAW, request)
+        device.publish(RAW, b"{}")
+        seen = [alice.next_message("/sys/P/#") for _ in range(3)]
+    assert reply["code"] == 200
+    assert reply["data"][0]["deviceSecret"]
+    assert json.loads(seen[0]) == request
+    assert seen[1] == b"{}"
+    assert json.loads(seen[2])["code"] == 1220
 
 
 def test_acknowledgements_keep_the_order_of_the_messages(tmp_path: Path) -> None:
