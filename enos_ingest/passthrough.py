@@ -185,8 +185,6 @@ class Passthrough:
         size = len(message.payload) if message.size is None else message.size
         if not size:
             raise _NoRequest(Code.PAYLOAD_EMPTY, "payload is empty")
-        if message.unreadable is not None:
-            raise _NoRequest(Code.PAYLOAD_FORMAT_ERROR, str(message.unreadable))
         if size > self._message_bytes:
             reason = f"payload of {size} bytes is over the limit of {self._message_bytes}"
             raise _NoRequest(Code.PAYLOAD_FORMAT_ERROR, reason)
