@@ -5,7 +5,9 @@ Requests are built as `enos/sample/` of the package does, and what comes of them
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +245,15 @@ def test_a_message_that_is_too_large(hub: Hub, connect: Connect) -> None:
     assert answer(client.publish(post(None, {"INV.SN": "x" * 600_000}, 1))) == (1206, {})
     assert answer(client.publish(post(None, {"temp": 2}, 2))) == (200, {})
     assert [point.time for point in hub.points(INVERTER)] == [2]
+
+
+def test_no_kind_of_request_is_left_out() -> None:
+    """What the package has under `message.upstream`, these tests send."""
+    package = importlib.util.find_spec("enos.message.upstream")
+    assert package is not None
+    assert package.submodule_search_locations
+    kinds = {path.stem for each in package.submodule_search_locations for path in Path(each).rglob("*Request.py")}
+    assert len(kinds) > 20
+    texts = [path.read_text("utf-8") for path in Path(__file__).parent.glob("*.py")]
+    # No import is unused here.
+    assert [kind for kind in sorted(kinds) if not any(f"import {kind}\n" in text for text in texts)] == []
