@@ -135,6 +135,7 @@ class _Run:
         late = time.monotonic() - began - plant.rounds * plant.seconds
         await self._leave()
         await self._compare_presence(hub)
+        await self._await_fold(hub)
         for gateway in self._working.values():
             await gateway.close()
         points = sum(map(len, self.stored.values()))
@@ -234,6 +235,12 @@ class _Run:
                 return
             await asyncio.sleep(_LOOK_SECONDS)  # the hub tells nobody that it has written
         self._say(f"presence of {len(self._online):,} devices as it must be")
+
+    async def _await_fold(self, hub: Hub) -> None:
+        """Wait until points are in their place, where thousands of devices are read in seconds."""
+        async with asyncio.timeout(_PATIENCE):
+            while hub.unfolded_points():
+                await asyncio.sleep(_LOOK_SECONDS)
 
     def _wrong_presence(self, hub: Hub) -> Iterator[str]:
         with SqliteFacts(hub.database) as facts:
