@@ -205,7 +205,22 @@ def test_all_tests_run_with_coverage(machine: Machine) -> None:
     machine.python("mine")
     done = machine.run("scripts/test", ENOS_INGEST_PYTHON=str(machine.path / "mine"))
     assert (done.returncode, done.stdout) == (0, "")
-    assert machine.calls() == ["-m coverage run -m pytest", "-m coverage report"]
+    half = ["tests/clients", "tests/endpoint", "tests/faults"]
+    both = machine.calls()
+    assert sorted(both[:2]) == [
+        f"-m coverage run --parallel-mode -m pytest {' '.join(f'--ignore={each}' for each in half)}",
+        f"-m coverage run --parallel-mode -m pytest {' '.join(half)}",
+    ]
+    assert both[2:] == ["-m coverage combine --quiet", "-m coverage report"]
+
+
+@pytest.mark.parametrize("half", ["pytest tests/clients", "pytest --ignore"])
+def test_each_half_of_the_tests_can_fail(machine: Machine, half: str) -> None:
+    """They run at the same time; what either says is told, and coverage is not looked at."""
+    machine.python("mine", fails=half)
+    done = machine.run("scripts/test", ENOS_INGEST_PYTHON=str(machine.path / "mine"))
+    assert (done.returncode, done.stdout) == (1, "the reason\n")
+    assert not any("report" in call for call in machine.calls())
 
 
 def test_missing_branches_fail_the_tests(machine: Machine) -> None:
@@ -237,11 +252,11 @@ def test_ci_installs_what_is_missing_and_allows_no_skip(machine: Machine) -> Non
     assert done.stdout.splitlines()[-1] == "test passed"
     assert machine.calls() == [
         "apt-get update -q",
-        "apt-get install -q -y --no-install-recommends mosquitto-clients python3 python3-venv",
+        "apt-get install -q -y --no-install-recommends mosquitto-clients curl openssl python3 python3-venv",
         "check 1",
         "test 1",
     ]
-    for program in ("mosquitto_pub", "mosquitto_sub"):
+    for program in ("mosquitto_pub", "mosquitto_sub", "curl", "openssl"):
         machine.program(program)
     machine.python()
     (machine.checkout / "scripts" / "check").write_text("#!/bin/sh\nexit 1\n")
