@@ -183,9 +183,14 @@ def test_anonymous_clients_get_in_where_they_may(enos_hub: Callable[..., Hub]) -
             4,
             b"bad user name or password",
         ),
-        (("-u", "inv-1&Sb7PkXyZ", "-P", "0" * 64, "-i", "x|securemode=3,timestamp=1|"), 5, b"not authorised"),
+        (
+            ("-u", "inv-1&Sb7PkXyZ", "-P", "0" * 64, "-i", "x|securemode=3,timestamp=1|"),
+            4,
+            b"bad user name or password",
+        ),
+        (("-u", "inv-1&Sb7PkXyZ", "-P", "0" * 64, "-i", "x|securemode=9,timestamp=1|"), 2, b"identifier rejected"),
     ],
-    ids=["anonymous", "password", "operator", "client id", "signature", "securemode"],
+    ids=["anonymous", "password", "operator", "client id", "signature", "activation", "securemode"],
 )
 def test_who_may_not_is_refused(hub: Hub, arguments: tuple[str, ...], code: int, said: bytes) -> None:
     """mosquitto_pub ends with the code of CONNACK and says what it means; nothing is stored."""
