@@ -340,3 +340,30 @@ def test_an_operator_logs_in_by_the_batch_as_the_gateway_would() -> None:
 def _report(device: str) -> dict[str, Any]:
     product, _, key = device.partition("/")
     return {"productKey": product, "deviceKey": key, "measurepoints": {"energy": 1.5}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        pytest.param(batch(entry(), clientId="c" * 1025), "params.clientId", id="client id"),
+        pytest.param(batch(entry(), timestamp="1" * 65), "params.timestamp", id="timestamp"),
+        pytest.param(batch(entry(), signMethod="s" * 65), "params.signMethod", id="method"),
+        pytest.param(batch(entry(), signmethod="s" * 65), "params.signmethod", id="method as the documents spell it"),
+        pytest.param(batch(*[entry()] * 1001), "params.subDevices", id="entries"),
+    ],
+)
+def test_what_is_hashed_for_each_entry_is_bounded(request_: dict[str, Any], reason: str) -> None:
+    """A message of 512 KB would hold the hub up for seconds: a long client id, hashed for each of thousands."""
+    gateways = Gateways()
+    outcome = send(gateways, request_)
+    assert outcome.code == 1220
+    assert outcome.reason.startswith(reason)
+    assert not gateways.presence.is_online_through(GATEWAY, SUB)
+
+
+def test_what_is_hashed_for_each_entry_may_be_as_long_as_the_bound() -> None:
+    """A thousand entries, a client id of 1024 characters."""
+    client_id, timestamp = "c" * 1024, "1" * 64
+    granted = entry(SUB, client_id, timestamp)
+    outcome = send(Gateways(), batch(*[granted] * 1000, clientId=client_id, timestamp=timestamp))
+    assert (outcome.code, len(data(outcome)[0])) == (200, 1000)
