@@ -99,6 +99,10 @@ class SessionHost(Protocol):
         """The session has ended; called once."""
         ...
 
+    def heard_late(self, session: DeviceSession) -> None:
+        """A message of a session that has ended was judged only now."""
+        ...
+
 
 class _Unreleased:
     """A message of QoS 2 under a packet id; after PUBREL the same id may stand for another."""
@@ -304,6 +308,8 @@ class DeviceSession:
         """Answer, then read on: in a turn of its own, as this may be called while a packet is read."""
         self._with_codec = False
         answer(outcome)
+        if self._connection.is_closing:
+            self._host.heard_late(self)
         asyncio.get_running_loop().call_soon(self._go_on)
 
     def _answer(

@@ -148,9 +148,17 @@ class Sessions:
         del self._sessions[session.key]
         if isinstance(session.identity, DeviceId):
             for sub_device in sorted(self._presence.disconnect(session.identity, reason)):
-                log.info("offline with its gateway", device=str(sub_device), gateway=str(session.identity))
+                _say_offline(sub_device, session.identity)
             if self._presence.gateway_of(session.identity) is not None:
                 self.on_reachable(session.identity)  # its own connection came first, and may not have heard
+
+    def heard_late(self, session: DeviceSession) -> None:
+        """Take offline whom a gateway's last message has logged in, which a codec had for longer than it lasted."""
+        gateway = session.identity
+        if isinstance(gateway, DeviceId) and gateway not in self._sessions:
+            for sub_device in sorted(self._presence.sub_devices(gateway)):
+                self._presence.logout(gateway, sub_device, "gateway")
+                _say_offline(sub_device, gateway)
 
     def activation_over(self, session: ActivationSession) -> None:
         """Forget a session of a device that was told its secret."""
@@ -243,6 +251,10 @@ def _switched(old: Directory, new: Directory) -> Iterator[tuple[DeviceId, Action
             yield device, "delete"
         elif now.enabled != row.enabled:
             yield device, "enable" if now.enabled else "disable"
+
+
+def _say_offline(sub_device: DeviceId, gateway: DeviceId) -> None:
+    log.info("offline with its gateway", device=str(sub_device), gateway=str(gateway))
 
 
 def _tell_nobody(_: DeviceId) -> None:

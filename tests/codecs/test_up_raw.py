@@ -14,6 +14,9 @@ import pytest
 
 from enos_ingest.codecs.sample import codec as sample
 from enos_ingest.endpoint.packets import PacketType, encode_publish
+from enos_ingest.protocol.credentials import sign
+from enos_ingest.protocol.identity import DeviceId
+from enos_ingest.storage.facts import SqliteFacts
 from enos_ingest.testing.client import TestClient
 from enos_ingest.testing.hub import Hub, run_hub
 from tests.codecs.site import PLAIN, write, write_method
@@ -418,3 +421,46 @@ def test_commands_go_out_and_come_back_beside_reports(tmp_path: Path) -> None:
         assert hub.application("").set_measurepoint("P/d", "temp", 2.5)["code"] == 0
         assert ask(device, RAW, frame(time=20))["code"] == 200
         assert times(hub) == list(range(21))
+
+
+GATED_PLAIN = """
+    import json, os, time
+
+    class Gated:
+        def encode(self, message):
+            return json.dumps(message).encode()
+
+        def decode(self, data):
+            open("{0}/begun", "w").close()
+            while not os.path.exists("{0}/release"):
+                time.sleep(0.005)
+            return json.loads(data)
+
+    codec = Gated()
+"""
+"""JSON, decoded once it is told to."""
+
+
+def test_a_gateway_that_is_disabled_meanwhile_leaves_nobody_online(tmp_path: Path) -> None:
+    """Its login of a sub-device was received, and is over with its connection: nothing else would ever end it."""
+    declared = registry(write(tmp_path, "gated", GATED_PLAIN.format(tmp_path)).codec)
+    declared["gateways"] = [{"device": "P/d", "sub_devices": ["P/sub"]}]
+    params = {"productKey": "P", "deviceKey": "sub", "clientId": "c", "timestamp": "1"}
+    params["sign"] = sign("s", "clientIdcdeviceKeysubproductKeyPtimestamp1")
+    login = {"id": "1", "version": "1.0", "method": "combine.login", "params": params}
+    settings: dict[str, object] = {"codecs.path": str(tmp_path), "codecs.seconds": 20.0}
+    with run_hub(registry=declared, models=[MODEL], settings=settings) as hub:
+        with RawClient(hub) as gateway:
+            assert gateway.connect(packets(hub)) == 0
+            gateway.send(encode_publish(RAW, json.dumps(login).encode(), qos=0, packet_id=0))
+            eventually((tmp_path / "begun").exists)
+            hub.apply({"devices": [{"product": "P", "key": "d", "secret": "s", "enabled": False}]})
+            gateway.rest()
+        assert inside.online(hub) == 0
+        (tmp_path / "release").touch()
+        with SqliteFacts(hub.database) as facts:
+            eventually(lambda: len(facts.presence(DeviceId("P", "sub"))) == 2)
+            gone, came = facts.presence(DeviceId("P", "sub"))
+        assert (came.online, came.why) == (True, "login")
+        assert (gone.online, gone.why, gone.gateway) == (False, "gateway", DeviceId("P", "d"))
+        assert inside.online(hub) == 0
