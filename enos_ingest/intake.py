@@ -76,6 +76,8 @@ class Intake:
         self.answered: Callable[[Message], None] = _nobody_asked
         """Takes each message that is no request, which may be the answer to a command: what it hands to the writer
         before it returns is committed before that message is acknowledged."""
+        self.not_activated: Callable[[Sequence[DeviceId]], None] = _nobody_failed
+        """Takes devices whose first login could not be stored."""
         self.raw_uplinks: RawUplinks | None = None
         """Takes what is no JSON; without it such a topic is one that nobody knows."""
         self._pipeline = pipeline
@@ -154,6 +156,7 @@ class Intake:
         def settle(error: StorageError | None) -> None:
             self._finish(0)
             if error is not None:
+                self.not_activated((device,))
                 _log_fault(error, str(device))
             elif done is not None:
                 done()
@@ -166,6 +169,8 @@ class Intake:
         """The store's word on a message: committed, or why it never will be."""
         self._finish(size)
         if error is not None:
+            if outcome.record is not None:
+                self.not_activated(outcome.record.activated)
             _log_fault(error, topic)
             answer(None)
             return
@@ -208,6 +213,10 @@ class Intake:
 
 def _nobody_asked(_: Message) -> None:
     """Where no commands are sent there are no answers."""
+
+
+def _nobody_failed(_: Sequence[DeviceId]) -> None:
+    """Where nobody keeps who has logged in."""
 
 
 def _log_fault(error: StorageError, topic: str) -> None:

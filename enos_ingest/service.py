@@ -159,6 +159,7 @@ class Service:
             in_flight=limits.in_flight,
             in_flight_bytes=limits.in_flight_bytes,
         )
+        self._intake.not_activated = self._presence.forget_first_logins
         self._registry = open_registry(self.database)
         self._parts.callback(self._registry.close)
         await self._load_registry()

@@ -228,7 +228,7 @@ class Directory:
 
     def _with_secret(self, device: DeviceId, secret: str) -> Directory:
         row = self.devices.get(device)
-        if row is None or row.secret == secret:
+        if row is None or row.secret:
             return self
         return self._with_rows({device: replace(row, secret=secret)})
 

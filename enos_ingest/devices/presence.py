@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
@@ -131,6 +131,10 @@ class Presence:
             return False
         self._seen.add(device)
         return True
+
+    def forget_first_logins(self, devices: Iterable[DeviceId]) -> None:
+        """Have the next login of devices be their first again: that of before could not be stored."""
+        self._seen.difference_update(devices)
 
     def has_logged_in(self, device: DeviceId) -> bool:
         """Whether a device's first successful login was since the start: the registry in memory may not have it yet."""

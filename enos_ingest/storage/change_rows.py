@@ -299,9 +299,10 @@ def _register(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
 def _set_secrets(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
     for product_key, device_key, secret in rows:
         device = DeviceId(product_key, device_key)
-        statement = "UPDATE devices SET secret = ? WHERE product_key = ? AND device_key = ?"
+        # One that was declared since the device was looked at stays: the device would be told what the file undoes.
+        statement = "UPDATE devices SET secret = ?1 WHERE product_key = ?2 AND device_key = ?3 AND secret IN ('', ?1)"
         if connection.execute(statement, (secret, *device)).rowcount == 0:
-            raise LookupError(f"device {device} is no more: the registry has changed")
+            raise LookupError(f"device {device} is no more, or has another secret: the registry has changed")
 
 
 def _set_tags(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:

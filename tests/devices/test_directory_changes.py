@@ -22,8 +22,8 @@ NOBODY = DeviceId("P", "nobody")
 
 
 def directory() -> Directory:
-    """Two gateways, one with a sub-device."""
-    devices = [Device(each, "s", each.device_key) for each in (GATEWAY, OTHER, SUB, FREE)]
+    """Two gateways, one with a sub-device; a device that has no secret yet."""
+    devices = [Device(each, "" if each == FREE else "s", each.device_key) for each in (GATEWAY, OTHER, SUB, FREE)]
     return Directory([Product("P")], devices, [(GATEWAY, SUB)])
 
 
@@ -43,6 +43,7 @@ def directory() -> Directory:
         DevicesRegistered(GATEWAY, (Device(DeviceId("Q", "d")),), 1),
         DevicesRegistered(GATEWAY, (Device(NEW, asset_id="sub"),), 1),
         SecretMade(SUB, "s", 1),
+        SecretMade(SUB, "t", 1),
         SecretMade(NOBODY, "t", 1),
         TagsSet(SUB, {"a": "b"}, 1),
     ],
@@ -62,10 +63,10 @@ def test_what_does_not_differ_is_shared() -> None:
     assert before.sub_devices(OTHER) == frozenset()
     assert linked.sub_devices(OTHER) == {FREE}
     assert linked.gateways(FREE) == {OTHER}
-    made = before.changed([SecretMade(SUB, "t", 1)])
+    made = before.changed([SecretMade(FREE, "t", 1)])
     assert made.sub_devices(GATEWAY) is before.sub_devices(GATEWAY)
-    assert made.devices == {**before.devices, SUB: replace(before.devices[SUB], secret="t")}
-    assert before.devices[SUB].secret == "s"
+    assert made.devices == {**before.devices, FREE: replace(before.devices[FREE], secret="t")}
+    assert before.devices[FREE].secret == ""
 
 
 def test_registered_devices_are_the_wires_and_are_found() -> None:

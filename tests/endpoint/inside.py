@@ -40,6 +40,7 @@ __all__ = [
     "reasons",
     "relays",
     "run_inside",
+    "secret",
     "session",
     "sessions",
     "store",
@@ -115,6 +116,11 @@ def connections(hub: Hub) -> int:
 def online(hub: Hub) -> int:
     """How many devices are online."""
     return presence(hub).online
+
+
+def secret(hub: Hub, device: DeviceId) -> str:
+    """The secret of a device by what the hub has in memory."""
+    return _service(hub).directory().devices[device].secret
 
 
 def run_inside(hub: Hub, call: Callable[[], object]) -> None:

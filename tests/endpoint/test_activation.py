@@ -213,6 +213,28 @@ def test_a_device_that_leaves_too_early_is_told_nothing(hub: Hub, caplog: pytest
         assert client.connect(connect_packet(mode_3("P", "new"))) == 5
 
 
+@pytest.mark.parametrize("way", ["its own connection", "its gateway"])
+def test_a_secret_that_is_declared_meanwhile_stays_and_is_told(hub: Hub, way: str) -> None:
+    """What was made for the device is not stored over it, and told to nobody: it comes again, and is told that one."""
+    request = encode_publish("/ext/session/P/gw/combine/login", login("P/sub", mode=3), qos=1, packet_id=1)
+    who = mode_3("P", "sub") if way == "its own connection" else mode_2("P", "gw", "gw-secret")
+    other = sqlite3.connect(hub.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with RawClient(hub) as early:
+        assert early.connect(connect_packet(who)) == 0
+        early.send(request, PINGREQ)
+        early.expect(PacketType.PINGRESP)
+        other.execute("UPDATE devices SET secret = 'declared' WHERE device_key = 'sub' AND product_key = 'P'")
+        other.execute("UPDATE meta SET value = value + 1 WHERE name = 'registry_revision'")
+        other.execute("COMMIT")
+        other.close()
+        eventually(lambda: inside.secret(hub, DeviceId("P", "sub")) == "declared")
+        assert early.receives_nothing()
+    assert hub.directory.devices[DeviceId("P", "sub")].secret == "declared"
+    with RawClient(hub) as client:
+        assert activated(client, mode_3("P", "sub"))[1]["params"]["deviceSecret"] == "declared"
+
+
 def test_it_may_do_nothing_else(hub: Hub) -> None:
     """What it reports is not taken and not acknowledged, so that it is sent again; other topics are not granted."""
     report = "/sys/P/new/thing/measurepoint/resume"

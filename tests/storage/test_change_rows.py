@@ -204,7 +204,7 @@ def test_devices_are_registered_and_activated_in_one_transaction(tmp_path: Path)
     """With what the gateway said of them; a login that comes right behind finds its device."""
     path = tmp_path / "x.db"
     declare(path)
-    made = [Device(DeviceId("S", f"new-{n}"), "secret", f"asset-{n}", name='"N"', timezone="+08:00") for n in range(60)]
+    made = [Device(DeviceId("S", f"new-{n}"), "", f"asset-{n}", name='"N"', timezone="+08:00") for n in range(60)]
     device = made[-1].id
     records = [
         changed(DevicesRegistered(GATEWAY, tuple(made), 1), serial=1),
@@ -227,6 +227,7 @@ def test_devices_are_registered_and_activated_in_one_transaction(tmp_path: Path)
         (DevicesRegistered(GATEWAY, (Device(SUB_1),), 1), "UNIQUE constraint failed"),
         (DevicesRegistered(GATEWAY, (Device(DeviceId("S", "d"), asset_id="sub-1"),), 1), "UNIQUE constraint failed"),
         (SecretMade(DeviceId("S", "nobody"), "s", 1), "device S/nobody is no more"),
+        (SecretMade(GATEWAY, "made", 1), "device P/gw-1 is no more, or has another secret"),
         (AttributesSet(GATEWAY, {"a": 1}, 2**63, "post"), "no integer of 64 bits"),
         (AttributesSet(GATEWAY, {"a": float("nan")}, 1, "post"), "a: nan has no JSON form"),
     ],
