@@ -196,7 +196,9 @@ class Directory:
             return self
         links = {(gateway, sub_device) for sub_device in fresh}
         released = {link: time for link, time in self.released.items() if link not in links}
-        return self._relinked(gateway, fresh, wired=self.wired | links, released=released)
+        # One that it takes back is the file's again: let go once more it must be known as that.
+        wired = self.wired | (links - self.released.keys())
+        return self._relinked(gateway, fresh, wired=wired, released=released)
 
     def _without_links(self, gateway: DeviceId, sub_devices: Collection[DeviceId], time: int) -> Directory:
         gone = self.sub_devices(gateway).intersection(sub_devices)

@@ -226,7 +226,11 @@ _IMPOSSIBLE_LINK = f"""
 _ADD_LINKS = f"""
     {_LINKS}
     INSERT INTO topology (gateway_product_key, gateway_device_key, product_key, device_key, origin)
-    SELECT gateway_product_key, gateway_device_key, product_key, device_key, 1 FROM links WHERE true
+    SELECT gateway_product_key, gateway_device_key, product_key, device_key,
+        (gateway_product_key, gateway_device_key, product_key, device_key) NOT IN (
+            SELECT gateway_product_key, gateway_device_key, product_key, device_key FROM released
+        )
+    FROM links WHERE true
     ON CONFLICT DO NOTHING
 """  # noqa: S608
 

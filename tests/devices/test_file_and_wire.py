@@ -136,6 +136,21 @@ def test_what_was_let_go_makes_nobody_a_gateway() -> None:
         apply_declaration(restored, before, MODELS, restore=True)
 
 
+def test_what_was_taken_back_and_let_go_again_stays_away() -> None:
+    """The file must not bring it back by itself, nor keep the hub from starting."""
+    document = site("sub")
+    away = apply(document)[0].changed(
+        [
+            TopologyRemoved(GATEWAY, (SUB,), TIME),
+            TopologyAdded(GATEWAY, (SUB,), TIME),
+            TopologyRemoved(GATEWAY, (SUB,), TIME),
+        ]
+    )
+    assert after(document, away).topology == {}
+    moved = away.changed([TopologyAdded(OTHER, (GATEWAY,), TIME)])
+    assert after(document, moved).topology == {OTHER: {GATEWAY}}
+
+
 _KEYS = [DeviceId("P", key) for key in ("gw", "gw-2", "sub", "sub-2")]
 
 
