@@ -69,6 +69,11 @@ _LONGEST_TOPIC = LONGEST_FILTER - len("_reply")
 of a topic is kept for many."""
 
 
+_GROWN_BYTES = 16_384
+"""A message that decompression makes longer by more is the last of its turn: a packet of a few hundred bytes may take
+as long as one of the longest, and there may be many at once."""
+
+
 class SessionHost(Protocol):
     """What a session asks of those who hold it."""
 
@@ -288,7 +293,9 @@ class DeviceSession:
             self._submit_raw(message, answer)
             return
         host.intake.submit(message, answer)
-        self.ready()
+        if self.ready() and len(message.payload) - len(publish.payload) > _GROWN_BYTES:
+            self._connection.pause()
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def _submit_raw(self, message: Message, answer: Answer) -> None:
         """Submit what a codec may have for a while; until it is answered nothing after it is read, nor answered.

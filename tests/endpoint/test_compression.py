@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,6 +20,8 @@ from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from enos_ingest.intake import Answer
+    from enos_ingest.pipeline import Message
     from enos_ingest.testing import HubFactory
     from enos_ingest.testing.hub import Hub
 
@@ -115,6 +118,32 @@ def test_a_product_s_own_format_is_compressed_too(enos_hub: HubFactory, how: Com
     assert ["as the client id declares it" in entry.reason for entry in kept] == [True, False]
     assert [entry.payload for entry in kept] == [b"\x00\x01", b"\x00\x01"]
     assert "cannot be decoded" in kept[1].reason
+
+
+@pytest.mark.parametrize("how", [GZIP, LZ4])
+def test_what_grows_is_read_one_a_turn(enos_hub: HubFactory, how: Compression, monkeypatch: Any) -> None:
+    """Sixty-four bytes may become half a megabyte: others have their turn between such messages of one packet."""
+    hub = enos_hub(registry=REGISTRY, models=MODELS)
+    intake, turn, seen = inside.intake(hub), 0, []
+    submit = intake.submit
+
+    def note(message: Message, answer: Answer) -> None:
+        seen.append(turn)
+        submit(message, answer)
+
+    def tick(loop: asyncio.AbstractEventLoop) -> None:
+        nonlocal turn
+        turn += 1
+        if len(seen) < 20:
+            loop.call_soon(tick, loop)
+
+    monkeypatch.setattr(intake, "submit", note)
+    with connected(hub, how.value) as client:
+        inside.run_inside(hub, lambda: tick(asyncio.get_running_loop()))
+        large = compress(how, resume(7) + b" " * 100_000)
+        client.send(*[encode_publish(TOPIC, large, qos=1, packet_id=number) for number in range(1, 21)])
+        assert client.acknowledged(20) == list(range(1, 21))
+    assert len(set(seen)) == 20
 
 
 def padded(size: int) -> bytes:
