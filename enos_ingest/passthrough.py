@@ -44,7 +44,9 @@ at most as many calls before its own."""
 class Translator(Protocol):
     """What is asked of codecs; each call may raise CodecError."""
 
-    async def encode(self, product: Product, message: dict[str, Any], *, patient: bool = False) -> bytes: ...
+    async def encode(
+        self, product: Product, message: dict[str, Any], *, patient: bool = False, secret: bool = False
+    ) -> bytes: ...
 
     async def decode(self, product: Product, data: bytes, *, patient: bool = False) -> dict[str, Any]: ...
 
@@ -208,7 +210,7 @@ class Passthrough:
         reply: dict[str, Any] = {**orjson.loads(outcome.reply)}
         reply.setdefault("message", "")
         try:
-            data = await self._codecs.encode(product, reply, patient=True)
+            data = await self._codecs.encode(product, reply, patient=True, secret=outcome.holds_secret)
         except CodecError as error:
             data = b""
             unsaid = self._said.next()

@@ -45,7 +45,14 @@ DIRECTORY = Directory(
 class Sample:
     """The sample codec, in the event loop."""
 
-    async def encode(self, product: Product, message: dict[str, Any], *, patient: bool = False) -> bytes:
+    async def encode(
+        self,
+        product: Product,
+        message: dict[str, Any],
+        *,
+        patient: bool = False,
+        secret: bool = False,  # noqa: ARG002
+    ) -> bytes:
         assert product.codec
         assert patient
         return sample.encode(message)
@@ -385,7 +392,14 @@ def test_whatever_a_codec_makes_of_bytes_gets_one_outcome(decoded: list[dict[str
     """The codec is code of a site: its results are no better than what a device sends."""
 
     class Json(Sample):
-        async def encode(self, product: Product, message: dict[str, Any], *, patient: bool = False) -> bytes:  # noqa: ARG002
+        async def encode(
+            self,
+            product: Product,  # noqa: ARG002
+            message: dict[str, Any],
+            *,
+            patient: bool = False,  # noqa: ARG002
+            secret: bool = False,  # noqa: ARG002
+        ) -> bytes:
             return orjson.dumps(message)
 
         async def decode(self, product: Product, data: bytes, *, patient: bool = False) -> dict[str, Any]:  # noqa: ARG002

@@ -47,16 +47,19 @@ class Codecs:
         """The ids of the worker processes that there are."""
         return [lane.pid for lane in self._lanes if lane.pid is not None]
 
-    async def encode(self, product: Product, message: dict[str, Any], *, patient: bool = False) -> bytes:
+    async def encode(
+        self, product: Product, message: dict[str, Any], *, patient: bool = False, secret: bool = False
+    ) -> bytes:
         """The bytes that stand for a JSON message of the protocol in the product's format; raises CodecError.
 
-        A patient caller waits however many wait already: it has a bound of its own.
+        A patient caller waits however many wait already: it has a bound of its own. Of a message that holds a secret a
+        codec's words are not repeated: they may quote it.
         """
         try:
             payload = orjson.dumps(message)
         except TypeError as error:
             raise CodecError(f"the message is no JSON: {error}") from None
-        return await self._lane(product).call(Operation.ENCODE, product, payload, patient=patient)
+        return await self._lane(product).call(Operation.ENCODE, product, payload, patient=patient, secret=secret)
 
     async def decode(self, product: Product, data: bytes, *, patient: bool = False) -> dict[str, Any]:
         """The JSON message of the protocol that the product's bytes stand for, as `encode`; raises CodecError."""

@@ -42,6 +42,7 @@ class _Call:
     operation: Operation
     product: Product
     payload: bytes
+    secret: bool = False
     result: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -72,14 +73,16 @@ class Lane:
         """The id of the worker process, None while there is none."""
         return self._worker.pid if self._worker and not self._worker.ended else None
 
-    async def call(self, operation: Operation, product: Product, payload: bytes, *, patient: bool) -> bytes:
-        """What the product's codec makes of a payload; raises CodecError."""
+    async def call(
+        self, operation: Operation, product: Product, payload: bytes, *, patient: bool, secret: bool = False
+    ) -> bytes:
+        """What the product's codec makes of a payload; raises CodecError, without its words where that is a secret."""
         if self._closed:
             raise closing()
         self._refuse_unusable(product.codec)
         if len(self._waiting) >= self._settings.waiting and not patient:
             raise CodecError(f"{len(self._waiting)} calls of codecs are waiting already")
-        call = _Call(operation, product, payload)
+        call = _Call(operation, product, payload, secret)
         self._waiting[call] = None
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run(), name="codecs")
@@ -128,7 +131,8 @@ class Lane:
                 self._remember_unusable(product.codec, str(error))
                 raise
             worker.loaded.add(product.codec)
-        return await self._ask(worker, product, call.operation, call.payload, self._settings.seconds)
+        seconds = self._settings.seconds
+        return await self._ask(worker, product, call.operation, call.payload, seconds, secret=call.secret)
 
     async def _ready_worker(self) -> WorkerProcess:
         if self._worker is not None and self._worker.ended:
@@ -148,7 +152,14 @@ class Lane:
         return self._worker
 
     async def _ask(
-        self, worker: WorkerProcess, product: Product, operation: Operation, payload: bytes, seconds: float
+        self,
+        worker: WorkerProcess,
+        product: Product,
+        operation: Operation,
+        payload: bytes,
+        seconds: float,
+        *,
+        secret: bool = False,
     ) -> bytes:
         """The worker's answer to one request; raises CodecError."""
         if self._closed:
@@ -165,19 +176,22 @@ class Lane:
             if self._closed:
                 raise closing() from None
             raise self._fault(product, "ended", f"ended its worker process ({error})") from None
-        return await self._read(answer, product)
+        return await self._read(answer, product, secret=secret)
 
-    async def _read(self, answer: Answer, product: Product) -> bytes:
+    async def _read(self, answer: Answer, product: Product, *, secret: bool) -> bytes:
         match answer.status:
             case Status.DONE:
                 return answer.payload
+            case Status.REFUSED if secret:
+                raise CodecError(f"codec {product.codec} refused it")
             case Status.REFUSED:
                 raise CodecError(answer.payload.decode() or f"codec {product.codec} refused it without a word")
             case Status.FAILED:
                 failure: Failure = orjson.loads(answer.payload)
                 if failure["kind"] == "memory":
                     await self._discard()  # what one codec has filled, the others would miss
-                raise self._fault(product, failure["kind"], failure["text"], failure["at"])
+                text = "failed on a message that holds a secret" if secret else failure["text"]
+                raise self._fault(product, failure["kind"], text, failure["at"])
 
     async def _discard(self) -> None:
         """End this worker; the next call gets another."""

@@ -296,6 +296,38 @@ def test_who_watches_sees_no_secret(tmp_path: Path) -> None:
     assert json.loads(seen[2])["code"] == 1220
 
 
+@pytest.mark.parametrize("fault", ["raise CodecError(repr(message))", "return float(repr(message))"])
+def test_a_codec_that_cannot_encode_a_secret_does_not_have_it_logged(
+    tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its words may quote the reply, whether it refuses it or fails."""
+    source = f"""
+        import json
+        from enos_ingest.codecs import CodecError
+
+        class Quoting:
+            def encode(self, message):
+                {fault}
+
+            def decode(self, data):
+                return json.loads(data)
+
+        codec = Quoting()
+    """
+    declared = registry(write(tmp_path, "quoting", source).codec)
+    declared["products"][1]["register"] = True
+    params = [{"productKey": "P", "deviceKey": "made"}]
+    request = {"id": "1", "version": "1.0", "method": "thing.device.register", "params": params}
+    caplog.set_level("DEBUG")
+    settings: dict[str, object] = {"codecs.path": str(tmp_path), "codecs.seconds": 20.0}
+    with run_hub(registry=declared, models=[MODEL], settings=settings) as hub, hub.connect("P/d") as device:
+        device.publish(RAW, json.dumps(request).encode())
+        secret = hub.directory.devices[DeviceId("P", "made")].secret
+    assert "a reply cannot be encoded" in caplog.text
+    assert secret
+    assert secret not in caplog.text
+
+
 def test_acknowledgements_keep_the_order_of_the_messages(tmp_path: Path) -> None:
     """However long a codec takes for one among them [MQTT-4.6.0-2]; also where nothing is read in between."""
     codec = write(tmp_path, "gated", GATED_RESUME.format(tmp_path)).codec
