@@ -193,7 +193,8 @@ def test_the_drain_commits_and_answers_what_was_read(config: Path) -> None:
             assert numbers == acknowledged == list(NUMBERS[: len(numbers)])
             assert stored(config, key) == expected_points(key, numbers)
             answered += len(numbers)
-        assert answered == draining["in_flight"] > 0
+        # The first login of each device waited for the store as well.
+        assert answered == draining["in_flight"] - len(DEVICES) > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
