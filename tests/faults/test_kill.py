@@ -193,8 +193,8 @@ def test_the_drain_commits_and_answers_what_was_read(config: Path) -> None:
             assert numbers == acknowledged == list(NUMBERS[: len(numbers)])
             assert stored(config, key) == expected_points(key, numbers)
             answered += len(numbers)
-        # The first login of each device waited for the store as well.
-        assert answered == draining["in_flight"] - len(DEVICES) > 0
+        # First logins may have waited for the store as well, and are answered with nothing more.
+        assert 0 < answered <= draining["in_flight"] <= answered + len(DEVICES)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
