@@ -12,11 +12,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from enos_ingest.cli import build_parser
 from enos_ingest.http.metrics import Metrics
+from enos_ingest.models.document import parse_thing_model
+from enos_ingest.models.validator import CompiledModel
 from enos_ingest.slots import describe_settings
 from enos_ingest.uplinks import ROUTES
 from enos_ingest.uplinks.unserved import UNSERVED
@@ -118,6 +121,17 @@ def test_lines_are_short_enough_for_a_diff(name: str) -> None:
     """Prose is wrapped; rows of tables and what a terminal shows cannot be."""
     prose = re.sub(r"(?ms)^```.*?^```$", "", (ROOT / name).read_text("utf-8"))
     assert [line for line in prose.splitlines() if len(line) > 160 and not line.startswith("|")] == []
+
+
+def test_the_thing_model_of_the_readme_is_one() -> None:
+    """It says what the sentence before it says."""
+    (text,) = re.findall(r"(?ms)^```json\n(\{\n  \"modelId\".*?)^```$", README.read_text("utf-8"))
+    model = CompiledModel(parse_thing_model(orjson.loads(text), "README.md"))
+    assert [(point.identifier, point.writable) for point in model.model.measurepoints.values()] == [
+        ("setpoint", True),
+        ("flow", False),
+    ]
+    assert model.service("purge") is not None
 
 
 def test_every_changelog_version_is_the_packages() -> None:

@@ -57,7 +57,7 @@ def details(command: dict[str, Any]) -> Iterator[str]:
 def outcome(data: dict[str, Any], device: DeviceId, pending_ttl: int) -> str:
     """How a command went that the hub has taken: its id, and what there is to say."""
     if pending_ttl:
-        return f"{_id(data)}  {_name(State.CREATED)}  waits for {_text(device)}, {pending_ttl} s at the most"
+        return f"{_id(data)}  {_name(State.CREATED)}  goes out when {_text(device)} is online, within {pending_ttl} s"
     output = data.get("outputData")
     return f"{_id(data)}  {_name(State.SUCCESS)}{'' if output is None else f'  {_json(output)}'}"
 

@@ -99,7 +99,7 @@ def test_a_cached_command_says_that_it_waits(run: Command, hub: RestServer) -> N
     """With --ttl the hub keeps the command; that is no answer of the device yet."""
     hub.will_answer({"commandId": ID})
     done = run("command", "set", "EbxGvUrE/inv-1", "temp", "1", "--ttl", "600", "--timeout", "5")
-    assert done == (0, f"{ID}  created  waits for EbxGvUrE/inv-1, 600 s at the most\n", "")
+    assert done == (0, f"{ID}  created  goes out when EbxGvUrE/inv-1 is online, within 600 s\n", "")
     assert (hub.calls[0].query["pendingTtl"], hub.calls[0].query["timeout"]) == ("600", "5")
 
 
