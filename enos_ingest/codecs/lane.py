@@ -111,7 +111,7 @@ class Lane:
                 result = await self._perform(call)
             except CodecError as error:
                 _fail(call, error)
-            except Exception:
+            except Exception:  # a fault of ours in one call must not end the calls after it
                 log.exception("a call of a codec failed in the hub", codec=call.product.codec)
                 await self._discard()
                 _fail(call, CodecError(f"codec {call.product.codec} could not be called"))

@@ -110,7 +110,7 @@ class Answers:
             document = await decode(device, message.payload)
         except EnosIngestError as error:
             self._ignore("unreadable", message.topic, str(error))
-        except Exception:
+        except Exception:  # a fault of ours; its task has nobody who would see it
             log.exception("an answer could not be decoded", topic=message.topic, bytes=len(message.payload))
             self._ignore("unreadable", message.topic)
         else:

@@ -121,7 +121,7 @@ class CommandCalls:
                 call.command_id = refusal.data["commandId"] if refusal.data is not None else None
         except ClientDisconnect:
             raise
-        except Exception:
+        except Exception:  # a fault of ours: its caller gets an envelope all the same
             log.exception("a call failed", action=name, request=request_id)
             code = RestCode.INTERNAL
             response = envelope(code, "the hub made a mistake; its log says more", request_id=request_id)

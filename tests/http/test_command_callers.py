@@ -53,7 +53,7 @@ def eventually(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _SECONDS
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.01)  # the hub is in a thread of its own
 
 
 def test_a_call_with_a_token_and_a_signature(site: Site, device: TestClient) -> None:
