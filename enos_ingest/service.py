@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from enos_ingest import __version__
 from enos_ingest.broker import EmbeddedBroker
@@ -23,7 +24,7 @@ from enos_ingest.endpoint.mirror import Mirror
 from enos_ingest.endpoint.relays import Relays
 from enos_ingest.endpoint.sessions import Sessions
 from enos_ingest.endpoint.tls import ServerCertificate
-from enos_ingest.errors import ConfigError, StorageError
+from enos_ingest.errors import CodecError, ConfigError, StorageError
 from enos_ingest.http.app import HttpParts, create_app
 from enos_ingest.http.callers import Callers
 from enos_ingest.http.listener import HttpListener
@@ -218,7 +219,7 @@ class Service:
         settings, limits = self.settings.commands, self.settings.limits
         self._codecs = Codecs(
             self.settings.codecs,
-            folder=self.settings.base / self.settings.codecs.path,
+            folder=self.settings.codecs_folder(),
             message_bytes=limits.message_bytes,
         )
         self._parts.push_async_callback(self._codecs.close)
@@ -241,7 +242,7 @@ class Service:
             cached_per_device=settings.cached_per_device,
             waiting=settings.waiting,
             answer_bytes=limits.message_bytes,
-            decode=lambda device, data: self._codecs.decode(self._live.directory.products[device.product_key], data),
+            decode=self._decode,
             output_fault=make_output_check(self.directory, self._catalogue.get),
         )
         self._parts.push_async_callback(dispatcher.close)
@@ -261,6 +262,13 @@ class Service:
             org_id=self.settings.registry.org_id,
         )
         self._parts.callback(self._commands.close)
+
+    async def _decode(self, device: DeviceId, data: bytes) -> dict[str, Any]:
+        """An answer in the format of its device's product, which the registry may have lost since it was asked."""
+        product = self._live.directory.products.get(device.product_key)
+        if product is None:
+            raise CodecError(f"product {device.product_key} is not declared any more")
+        return await self._codecs.decode(product, data)
 
     async def _listen(self) -> None:
         """Serve clients, last of all."""
