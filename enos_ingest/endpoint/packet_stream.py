@@ -79,7 +79,7 @@ class PacketStream:
 
     def holds_too_much(self, detail: str) -> None:
         """Never asked for, as what is held is not counted: it is within the room that was given."""
-        raise NotImplementedError(detail)
+        raise AssertionError(detail)
 
     async def _header(self) -> tuple[bytes, int]:
         try:

@@ -24,7 +24,7 @@ SAMPLE = Product("S", codec="enos_ingest.codecs.sample:codec")
 GATED = """
     open("{0}/begun", "w").close()
     while not os.path.exists("{0}/release"):
-        time.sleep(0.005)
+        time.sleep(0.005)  # a process of its own, which nobody can wake
     return b"done"
 """
 """A call that says that it was begun, and ends when it is told to."""

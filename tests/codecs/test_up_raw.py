@@ -57,7 +57,7 @@ GATED_RESUME = """
         def decode(self, data):
             open("{0}/begun", "w").close()
             while not os.path.exists("{0}/release"):
-                time.sleep(0.005)
+                time.sleep(0.005)  # a process of its own, which nobody can wake
             return sample.decode(data)
 
     codec = Gated()
@@ -465,7 +465,7 @@ GATED_PLAIN = """
         def decode(self, data):
             open("{0}/begun", "w").close()
             while not os.path.exists("{0}/release"):
-                time.sleep(0.005)
+                time.sleep(0.005)  # a process of its own, which nobody can wake
             return json.loads(data)
 
     codec = Gated()

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,11 +17,11 @@ from enos_ingest.commands.commands import Commands
 from enos_ingest.http.callers import sign_call
 from enos_ingest.logs import LogEvent
 from enos_ingest.testing.client import TestClient
+from tests.endpoint.waiting import eventually
 from tests.http.commands_site import COMMANDS, ORG, PRODUCT, Site, data, run_site, stored
 
 DEVICE = f"{PRODUCT}/zBAofs6D4s"
 KEYS = {"productKey": PRODUCT, "deviceKey": "zBAofs6D4s"}
-_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +46,6 @@ def metric(site: Site, name: str) -> float:
     """One number of the metrics page, 0 where it is not there."""
     lines = site.http.get("/metrics").text.splitlines()
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"enos_ingest_{name} ")), 0.0)
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    """Wait for something that nobody tells us of."""
-    deadline = time.monotonic() + _SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # the hub is in a thread of its own
 
 
 def test_a_call_with_a_token_and_a_signature(site: Site, device: TestClient) -> None:
