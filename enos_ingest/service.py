@@ -10,9 +10,10 @@ from typing import Any
 
 from enos_ingest import __version__
 from enos_ingest.broker import EmbeddedBroker
+from enos_ingest.clock import epoch_ms
 from enos_ingest.codecs.codecs import Codecs
 from enos_ingest.commands.commands import Commands, make_output_check
-from enos_ingest.commands.dispatcher import Dispatcher, epoch_ms
+from enos_ingest.commands.dispatcher import Dispatcher
 from enos_ingest.commands.ids import CommandIds
 from enos_ingest.devices.changes import PresenceChanged
 from enos_ingest.devices.declaration import read_declaration

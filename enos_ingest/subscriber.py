@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.errors import StartError
 from enos_ingest.intake import Intake
 from enos_ingest.logs import get_logger
@@ -156,7 +156,7 @@ class Subscriber:
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
         self.received += 1
-        now = time.time_ns() // 1_000_000
+        now = epoch_ms()
         self._intake.submit(Message(message.topic, bytes(message.payload), now), self._answer)
 
     def _answer(self, outcome: Outcome | None) -> None:

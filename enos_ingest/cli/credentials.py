@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import time
 
 from enos_ingest.cli.options import Commands, add_command, database, device, settings
+from enos_ingest.clock import epoch_ms
 from enos_ingest.protocol.credentials import Credentials, make_credentials
 from enos_ingest.protocol.identity import CHANNEL_DEVICE_KEY, Channel, DeviceId, Publisher
 from enos_ingest.storage.registry import open_registry
@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
         what = "has no secret" if known else "is not declared"
         print(f"enos-ingest: {wanted} {what}", file=sys.stderr)
         return 1
-    made = make_credentials(publisher, secret, time.time_ns() // 1_000_000)
+    made = make_credentials(publisher, secret, epoch_ms())
     port = settings(options).mqtt.bind.port
     for_mosquitto = _as_options(made) if port in (0, _MQTT_PORT) else f"-p {port} {_as_options(made)}"
     if not options.options:

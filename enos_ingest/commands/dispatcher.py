@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.commands.answer import Answer
 from enos_ingest.commands.answers import Answers, Decode
 from enos_ingest.commands.command import Command, Kind, State
@@ -30,7 +30,7 @@ from enos_ingest.pipeline import Message
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.store import Writer
 
-__all__ = ["Dispatcher", "epoch_ms"]
+__all__ = ["Dispatcher"]
 
 log = get_logger(__name__)
 
@@ -43,11 +43,6 @@ _HELD_BYTES = 256 * 2**20
 beside them, a list of numbers as ten times as much, and no limit on their number alone would bound that."""
 
 _Then = Callable[[Entry, StorageError | None], None]
-
-
-def epoch_ms() -> int:
-    """The time now, as it is stored."""
-    return time.time_ns() // 1_000_000
 
 
 class Dispatcher:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import Callable, Sized
 from typing import Protocol
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.access import may_publish, may_subscribe
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.connection import Connection
@@ -280,7 +280,7 @@ class DeviceSession:
             host.intake.pass_by(functools.partial(self._answer, qos, packet_id, unreleased, False))
             self.ready()
             return
-        message = Message(publish.topic, publish.payload, time.time_ns() // 1_000_000, self.identity, publish.size)
+        message = Message(publish.topic, publish.payload, epoch_ms(), self.identity, publish.size)
         if is_whole and self._compression is not _PLAIN:
             self._decompress(message)
         allowed = self._may_publish(publish.topic)

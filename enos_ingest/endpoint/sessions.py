@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.activation import activate, activation_fault
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.presence import Presence
@@ -199,7 +199,7 @@ class Sessions:
         connection.serve(session, connect.keep_alive)
         self.counters.connected("device")
         log.info("connected to be activated", client=str(device), peer=connection.address)
-        known, now = self.directory().devices[device], time.time_ns() // 1_000_000
+        known, now = self.directory().devices[device], epoch_ms()
         change = activate(known, now)
         payload = activation_info(self._next_id(), device, known.asset_id, change.secret)
         self._presence.is_first_login(device)
@@ -240,7 +240,7 @@ class Sessions:
         self._presence.connect(device)
         known = self.directory().devices.get(device)
         if known is not None and known.activated is None and self._presence.is_first_login(device):
-            self.intake.activate(device, time.time_ns() // 1_000_000)
+            self.intake.activate(device, epoch_ms())
 
 
 def _switched(old: Directory, new: Directory) -> Iterator[tuple[DeviceId, Action]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.passwords import hash_api_key
@@ -60,7 +60,7 @@ class Callers:
         *,
         anonymous: bool = False,
         body_bytes: int = 1_048_576,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], int] = epoch_ms,
     ) -> None:
         self._directory = directory
         self._tokens = tokens

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.directory import Application, Directory
 
 __all__ = ["Grant", "Login", "Token", "TokenCode", "TokenRefusal", "Tokens", "is_current", "sign_login"]
@@ -107,7 +108,7 @@ class Tokens:
         directory: Callable[[], Directory],
         *,
         now: Callable[[], float] = time.monotonic,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], int] = epoch_ms,
     ) -> None:
         self._directory = directory
         self._now = now

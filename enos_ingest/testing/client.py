@@ -6,7 +6,6 @@ import itertools
 import queue
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.protocol.credentials import Credentials, sign
 from enos_ingest.protocol.topics import filter_matches, reply_topic
 from enos_ingest.testing.commands import CommandHandler, ReceivedCommand, answer_to, read_command
@@ -190,7 +190,7 @@ class TestClient:
     def login(self, sub_device: str, secret: str) -> dict[str, Any]:
         """Log a sub-device `PRODUCT/DEVICE` in, as its gateway."""
         product_key, _, device_key = sub_device.partition("/")
-        stamp = str(time.time_ns() // 1_000_000)
+        stamp = str(epoch_ms())
         params = {
             "productKey": product_key,
             "deviceKey": device_key,
@@ -203,7 +203,7 @@ class TestClient:
 
     def login_batch(self, secrets: Mapping[str, str]) -> dict[str, Any]:
         """Log several sub-devices in, each `PRODUCT/DEVICE` with its secret, as their gateway."""
-        stamp = str(time.time_ns() // 1_000_000)
+        stamp = str(epoch_ms())
         entries = []
         for sub_device, secret in secrets.items():
             product_key, _, device_key = sub_device.partition("/")

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.config import load_settings
 from enos_ingest.devices.declaration import (
     Declaration,
@@ -175,7 +176,7 @@ class Hub:
         if not row.secret:
             why = f"product {product_key} has no secret" if isinstance(row, Product) else "it has no secret yet"
             raise LookupError(f"{client} cannot sign in: {why}")
-        return make_credentials(publisher, row.secret, time.time_ns() // 1_000_000)
+        return make_credentials(publisher, row.secret, epoch_ms())
 
     def connect(self, client: str) -> TestClient:
         """Connect as `PRODUCT/DEVICE`, or as the channel `PRODUCT/%channel%`; disconnect it, or use `with`.

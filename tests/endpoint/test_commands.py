@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
+from enos_ingest.clock import epoch_ms
 from enos_ingest.commands.command import Command, Kind, State
-from enos_ingest.commands.dispatcher import epoch_ms
 from enos_ingest.commands.downlink import set_measurepoint
 from enos_ingest.commands.ids import CommandIds
 from enos_ingest.endpoint import sessions as sessions_module
