@@ -50,17 +50,17 @@ __all__ = [
 
 def listener(hub: Hub) -> MqttListener:
     """The MQTT listener."""
-    return _service(hub)._listener  # noqa: SLF001
+    return _service(hub)._mqtt.listener  # noqa: SLF001
 
 
 def broker(hub: Hub) -> EmbeddedBroker:
     """The embedded broker."""
-    return _service(hub)._broker  # noqa: SLF001
+    return _service(hub)._mqtt.broker  # noqa: SLF001
 
 
 def subscriber(hub: Hub) -> Subscriber:
     """The hub's own client."""
-    return _service(hub)._subscriber  # noqa: SLF001
+    return _service(hub)._mqtt.subscriber  # noqa: SLF001
 
 
 def intake(hub: Hub) -> Intake:
@@ -70,7 +70,7 @@ def intake(hub: Hub) -> Intake:
 
 def dispatcher(hub: Hub) -> Dispatcher:
     """What sends commands."""
-    return _service(hub)._dispatcher  # noqa: SLF001
+    return _service(hub)._commands.dispatcher  # noqa: SLF001
 
 
 def presence(hub: Hub) -> Presence:
