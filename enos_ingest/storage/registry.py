@@ -11,7 +11,9 @@ from typing import Any, Self, TypeAlias
 
 import orjson
 
-from enos_ingest.devices.declaration import Change, Declaration, apply_declaration, hash_passwords
+from enos_ingest.devices.apply import apply_declaration, hash_passwords
+from enos_ingest.devices.declaration import Declaration
+from enos_ingest.devices.differences import Difference
 from enos_ingest.devices.directory import (
     Application,
     Device,
@@ -85,7 +87,7 @@ class SqliteRegistry:
 
     def declare(
         self, declaration: Declaration, models: Collection[str], *, prune: bool = False, restore: bool = False
-    ) -> list[Change]:
+    ) -> list[Difference]:
         """Apply a registry file, and return what that changed, and what it left as devices have changed it.
 
         Args:
@@ -97,7 +99,7 @@ class SqliteRegistry:
         """
         # Passwords are hashed first: no uplink is committed while a transaction of ours is open.
         hashed = hash_passwords(declaration, self.directory())
-        changes: list[Change] = []
+        changes: list[Difference] = []
 
         def compute(current: Directory) -> Directory:
             new, changes[:] = apply_declaration(hashed, current, models, prune=prune, restore=restore)

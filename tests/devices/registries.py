@@ -6,7 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from enos_ingest.devices.declaration import Change, apply_declaration, check_declaration, parse_declaration
+from enos_ingest.devices.apply import apply_declaration
+from enos_ingest.devices.declaration import check_declaration, parse_declaration
+from enos_ingest.devices.differences import Difference
 from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.passwords import hash_password
 from enos_ingest.errors import RegistryError
@@ -20,7 +22,7 @@ HASH = hash_password("known")
 
 def apply(
     document: dict[str, Any], current: Directory | None = None, *, prune: bool = False
-) -> tuple[Directory, list[Change]]:
+) -> tuple[Directory, list[Difference]]:
     """Apply a document to a directory, an empty one by default."""
     declaration = check_declaration(document, "registry.toml")
     return apply_declaration(declaration, current or Directory(), MODELS, prune=prune)

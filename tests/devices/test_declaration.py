@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from enos_ingest.devices.declaration import apply_declaration, check_declaration, parse_declaration
+from enos_ingest.devices.apply import apply_declaration
+from enos_ingest.devices.declaration import check_declaration, parse_declaration
 from enos_ingest.devices.directory import Directory
 from enos_ingest.errors import RegistryError
 from tests.devices.registries import HASH, apply, faults, faults_of_text

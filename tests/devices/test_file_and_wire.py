@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enos_ingest.devices.apply import apply_declaration
 from enos_ingest.devices.changes import DevicesRegistered, SecretMade, TopologyAdded, TopologyRemoved
-from enos_ingest.devices.declaration import apply_declaration, check_declaration
+from enos_ingest.devices.declaration import check_declaration
 from enos_ingest.devices.directory import Device, Directory
 from enos_ingest.errors import RegistryError
 from enos_ingest.protocol.identity import DeviceId

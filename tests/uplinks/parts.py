@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from enos_ingest.devices.declaration import apply_declaration, check_declaration
+from enos_ingest.devices.apply import apply_declaration
+from enos_ingest.devices.declaration import check_declaration
 from enos_ingest.devices.directory import Directory
 from enos_ingest.models.document import parse_thing_model
 from enos_ingest.models.validator import CompiledModel
