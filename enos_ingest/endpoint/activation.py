@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from enos_ingest.endpoint.connection import Connection
-from enos_ingest.endpoint.limits import ConnectionCounters
 from enos_ingest.endpoint.packets import (
     PINGRESP,
     Ack,
@@ -22,6 +19,7 @@ from enos_ingest.endpoint.packets import (
     encode_suback,
     encode_unsuback,
 )
+from enos_ingest.endpoint.roles import ActivationHost
 from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, REFUSED
 from enos_ingest.logs import get_logger
 from enos_ingest.protocol.compression import Compression, compress
@@ -29,7 +27,7 @@ from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.protocol.notices import activation_topic
 from enos_ingest.protocol.topics import filter_matches, reply_topic
 
-__all__ = ["ActivationHost", "ActivationSession"]
+__all__ = ["ActivationSession"]
 
 log = get_logger(__name__)
 
@@ -37,17 +35,6 @@ _FILTERS = 100
 """Filters in one packet: there is one topic to subscribe to, and the SDKs subscribe to none."""
 
 _PACKET_ID = 1
-
-
-class ActivationHost(Protocol):
-    """What such a session asks of those who hold it."""
-
-    @property
-    def counters(self) -> ConnectionCounters: ...
-
-    def activation_over(self, session: ActivationSession) -> None:
-        """The session has ended; called once."""
-        ...
 
 
 class ActivationSession:

@@ -1,4 +1,4 @@
-"""Who a connection has to do with: the listener that holds it, the handler of its packets, who holds a relay."""
+"""Who a connection has to do with: the listener that holds it, the handler of its packets, who holds those."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.incoming import Incoming
+from enos_ingest.endpoint.limits import ConnectionCounters
+from enos_ingest.endpoint.mirror import Mirror
 from enos_ingest.endpoint.outgoing import Outgoing
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Packet
+from enos_ingest.intake import Intake
+from enos_ingest.settings import LimitsSettings
 
 if TYPE_CHECKING:
+    from enos_ingest.endpoint.activation import ActivationSession
     from enos_ingest.endpoint.connection import Connection
     from enos_ingest.endpoint.relay import Relay
+    from enos_ingest.endpoint.session import DeviceSession
 
-__all__ = ["ConnectionHost", "PacketHandler", "RelayHost"]
+__all__ = ["ActivationHost", "ConnectionHost", "PacketHandler", "RelayHost", "SessionHost"]
 
 
 class PacketHandler(Protocol):
@@ -75,6 +81,52 @@ class ConnectionHost(Protocol):
 
     def departed(self, connection: Connection) -> None:
         """The socket is gone; called once for each."""
+        ...
+
+
+class SessionHost(Protocol):
+    """What a session asks of those who hold it."""
+
+    @property
+    def intake(self) -> Intake: ...
+
+    @property
+    def mirror(self) -> Mirror: ...
+
+    @property
+    def counters(self) -> ConnectionCounters: ...
+
+    @property
+    def limits(self) -> LimitsSettings: ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing more is taken: what is published now is dropped without an answer."""
+        ...
+
+    def directory(self) -> Directory: ...
+
+    def subscribed(self, session: DeviceSession) -> None:
+        """The client has subscribed to something."""
+        ...
+
+    def left(self, session: DeviceSession, reason: str) -> None:
+        """The session has ended; called once."""
+        ...
+
+    def heard_late(self, session: DeviceSession) -> None:
+        """A message of a session that has ended was judged only now."""
+        ...
+
+
+class ActivationHost(Protocol):
+    """What the session of a device that is told its secret asks of those who hold it."""
+
+    @property
+    def counters(self) -> ConnectionCounters: ...
+
+    def activation_over(self, session: ActivationSession) -> None:
+        """The session has ended; called once."""
         ...
 
 

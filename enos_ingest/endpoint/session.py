@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Sized
-from typing import Protocol
 
 from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.access import may_publish, may_subscribe
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.connection import Connection
-from enos_ingest.endpoint.limits import ConnectionCounters, PauseReason
-from enos_ingest.endpoint.mirror import Mirror
+from enos_ingest.endpoint.limits import PauseReason
 from enos_ingest.endpoint.packets import (
     PINGRESP,
     Ack,
@@ -35,18 +33,18 @@ from enos_ingest.endpoint.packets import (
     encode_topic,
     encode_unsuback,
 )
+from enos_ingest.endpoint.roles import SessionHost
 from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, LONGEST_FILTER, REFUSED, Subscriptions
 from enos_ingest.errors import PayloadError
-from enos_ingest.intake import Answer, Intake
+from enos_ingest.intake import Answer
 from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Message
 from enos_ingest.protocol.compression import Compression, compress, decompress
 from enos_ingest.protocol.identity import Channel, DeviceId
 from enos_ingest.protocol.raw import may_be_raw
-from enos_ingest.settings import LimitsSettings
 
-__all__ = ["DeviceSession", "SessionHost"]
+__all__ = ["DeviceSession"]
 
 log = get_logger(__name__)
 
@@ -68,45 +66,9 @@ _LONGEST_TOPIC = LONGEST_FILTER - len("_reply")
 """A message on a longer topic is acknowledged and no more: no topic of the protocol is half as long, and what is kept
 of a topic is kept for many."""
 
-
 _GROWN_BYTES = 16_384
 """A message that decompression makes longer by more is the last of its turn: a packet of a few hundred bytes may take
 as long as one of the longest, and there may be many at once."""
-
-
-class SessionHost(Protocol):
-    """What a session asks of those who hold it."""
-
-    @property
-    def intake(self) -> Intake: ...
-
-    @property
-    def mirror(self) -> Mirror: ...
-
-    @property
-    def counters(self) -> ConnectionCounters: ...
-
-    @property
-    def limits(self) -> LimitsSettings: ...
-
-    @property
-    def draining(self) -> bool:
-        """Whether nothing more is taken: what is published now is dropped without an answer."""
-        ...
-
-    def directory(self) -> Directory: ...
-
-    def subscribed(self, session: DeviceSession) -> None:
-        """The client has subscribed to something."""
-        ...
-
-    def left(self, session: DeviceSession, reason: str) -> None:
-        """The session has ended; called once."""
-        ...
-
-    def heard_late(self, session: DeviceSession) -> None:
-        """A message of a session that has ended was judged only now."""
-        ...
 
 
 class _Unreleased:
