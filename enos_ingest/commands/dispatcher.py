@@ -19,16 +19,16 @@ from enos_ingest.commands.answers import Answers, Decode
 from enos_ingest.commands.command import Command, Kind, State
 from enos_ingest.commands.downlink import answer_topic
 from enos_ingest.commands.entry import Entry, is_done, tell
+from enos_ingest.commands.ledger import Ledger
 from enos_ingest.commands.links import CommandCounters, IgnoredReason, Links
 from enos_ingest.commands.queue import DeviceQueue
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
 from enos_ingest.devices.directory import Directory
-from enos_ingest.errors import StorageError, StoreClosedError
-from enos_ingest.logs import FewLines, get_logger
-from enos_ingest.outcome import Record
+from enos_ingest.errors import StorageError
+from enos_ingest.logs import get_logger
 from enos_ingest.pipeline import Message
 from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.store import Writer
+from enos_ingest.storage.store import Committer
 
 __all__ = ["Dispatcher"]
 
@@ -41,8 +41,6 @@ nothing for minutes learns nothing more by it. A command's fate is stored all th
 _HELD_BYTES = 256 * 2**20
 """Payloads of all unfinished commands together: a million of the usual length. What they were made from is in memory
 beside them, a list of numbers as ten times as much, and no limit on their number alone would bound that."""
-
-_Then = Callable[[Entry, StorageError | None], None]
 
 
 class Dispatcher:
@@ -62,7 +60,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: Committer,
         links: Links,
         counters: CommandCounters,
         directory: Callable[[], Directory],
@@ -75,7 +73,7 @@ class Dispatcher:
         decode: Decode | None = None,
         output_fault: Callable[[Command, Any], str | None] | None = None,
     ) -> None:
-        self._writer = writer
+        self._ledger = Ledger(writer)
         self._links = links
         self._counters = counters
         self._now = now
@@ -89,10 +87,8 @@ class Dispatcher:
         self._queues: dict[DeviceId, DeviceQueue] = {}
         self._online: dict[DeviceId, None] = {}
         self._cached = 0
-        self._uncommitted = 0
         self._held = 0
         self._closed = False
-        self._lines = FewLines()
 
     @property
     def waiting(self) -> int:
@@ -123,7 +119,7 @@ class Dispatcher:
         queue = self._queues.get(command.device)
         if queue is not None and queue.must_wait(command.id):
             queue.add(command.id, is_cached=False)
-            self._store(entry, self._created)
+            self._ledger.store(entry, self._created)
         else:
             self._release(entry)
         if not await is_done(entry.told, self._seconds_until(command.expires) + _STORE_SECONDS):
@@ -145,7 +141,7 @@ class Dispatcher:
             raise CommandRefusal(RestCode.CACHE_FULL, sentence)
         entry = self._enter(command)
         self._queue_of(command.device).add(command.id, is_cached=True)
-        self._store(entry, self._created)
+        self._ledger.store(entry, self._created)
         self._pump(command.device)
         if not await is_done(entry.told, command.timeout):
             # It is not on disk as created, nor as released, which would come later: so it has not been sent.
@@ -233,7 +229,7 @@ class Dispatcher:
             else:
                 entry.stop_timer()
         last: asyncio.Future[None] = self._loop.create_future()
-        self._writer.commit(Record([]), functools.partial(tell, last))
+        self._ledger.when_stored(functools.partial(tell, last))
         await is_done(last, _STORE_SECONDS)
 
     # The steps of a command.
@@ -242,7 +238,7 @@ class Dispatcher:
         """Refuse what would be too much; `command` is one that is to be held."""
         if self._closed:
             raise CommandRefusal(RestCode.NOT_SENT, "the hub is stopping, nothing is sent any more")
-        if self._uncommitted >= self._waiting_limit:
+        if self._ledger.uncommitted >= self._waiting_limit:
             raise CommandRefusal(RestCode.TOO_MANY_CALLS, "too many commands wait for the store, try again")
         if command is not None and self._held + len(command.payload) > self._held_limit:
             sentence = f"unfinished commands hold {self._held} bytes, for longer ones there is no room: try again later"
@@ -281,7 +277,7 @@ class Dispatcher:
     def _release(self, entry: Entry) -> None:
         """Have it on disk that a command is sent; then it is."""
         entry.command = replace(entry.command, state=State.RELEASED, sent=self._now())
-        self._store(entry, self._released)
+        self._ledger.store(entry, self._released)
 
     def _released(self, entry: Entry, error: StorageError | None) -> None:
         command = entry.command
@@ -296,7 +292,7 @@ class Dispatcher:
         elif command.is_cached:
             entry.command = replace(command, state=State.CREATED, sent=None)
             self._queue_of(command.device).put_back(command.id)
-            self._store(entry, self._created)
+            self._ledger.store(entry, self._created)
         else:
             data = {"commandId": command.id}
             entry.refusal = CommandRefusal(RestCode.OFFLINE, "the device went offline before it could be sent", data)
@@ -342,12 +338,12 @@ class Dispatcher:
         sent = entry.command.sent if entry.is_sent else None
         entry.command = replace(entry.command, state=state, sent=sent, finished=self._now())
         self._counters.command_ended(state)
-        self._store(entry, functools.partial(self._ended, stored))
+        self._ledger.store(entry, functools.partial(self._ended, stored))
         self._pump(entry.command.device)
 
     def _ended(self, stored: asyncio.Future[None] | None, entry: Entry, error: StorageError | None) -> None:
         if error is not None:
-            self._say_unstored(entry, error)
+            self._ledger.say_unstored(entry, error)
         elif stored is not None:
             tell(stored)
         entry.end_on_disk(stored=error is None)
@@ -355,7 +351,7 @@ class Dispatcher:
     def _drop(self, entry: Entry, error: StorageError) -> None:
         """Give up a command that the store does not take: it is not sent."""
         if entry.command.id in self._entries:
-            self._say_unstored(entry, error)
+            self._ledger.say_unstored(entry, error)
             self._forget(entry)
             entry.refusal = entry.not_stored()
             tell(entry.told)
@@ -374,25 +370,6 @@ class Dispatcher:
             queue.finish(command.id)
             if not queue:
                 del self._queues[command.device]
-
-    def _store(self, entry: Entry, then: _Then) -> None:
-        """Hand a command in as it is now, and go on once it is on disk."""
-        self._uncommitted += 1
-        self._writer.commit(Record([], command=entry.command), functools.partial(self._stored, entry, then))
-
-    def _stored(self, entry: Entry, then: _Then, error: StorageError | None) -> None:
-        self._uncommitted -= 1
-        then(entry, error)
-
-    def _say_unstored(self, entry: Entry, error: StorageError) -> None:
-        unsaid = self._lines.next()
-        if unsaid is None:
-            return
-        more = {"more": unsaid} if unsaid else {}
-        if isinstance(error, StoreClosedError):
-            log.warning("stopped before a command was stored", command=entry.command.id, **more)
-        else:
-            log.error("a command cannot be stored", command=entry.command.id, error=str(error), **more)
 
     # Time.
 

@@ -20,7 +20,7 @@ from enos_ingest.logs import get_logger
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.settings import Settings
 from enos_ingest.storage.commands import SqliteCommands
-from enos_ingest.storage.store import Writer
+from enos_ingest.storage.store import Committer
 
 __all__ = ["CommandSide"]
 
@@ -40,7 +40,7 @@ class CommandSide:
         self,
         settings: Settings,
         database: Path,
-        writer: Writer,
+        writer: Committer,
         links: Links,
         counters: CommandCounters,
         directory: Callable[[], Directory],

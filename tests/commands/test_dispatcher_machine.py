@@ -247,7 +247,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         assert not dispatcher._entries  # noqa: SLF001
         assert not dispatcher._queues  # noqa: SLF001
         assert not dispatcher._answers.unanswered  # noqa: SLF001
-        assert dispatcher._uncommitted == 0  # noqa: SLF001
+        assert dispatcher._ledger.uncommitted == 0  # noqa: SLF001
         assert stage.loop.next_timer() is None
         assert asyncio.all_tasks(stage.loop) == set()
         for identifier, command_on_disk in stage.disk.commands.items():
