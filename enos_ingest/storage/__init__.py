@@ -14,6 +14,7 @@ database      the writer's connection: one commit, and whether it reached the fi
 fold          brings points from the inbox into their place, beside the commits
 sorter        the thread that sorts for the fold
 writer        the writer thread: group commit, retries, telling who waits
+opened        what all who read have in common: a connection, pages, its end
 reader        points, latest values and rejected messages, read without blocking the writer
 facts         attributes, tags, events and presence, read
 commands      commands, read, searched, and deleted when they are old

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from enos_ingest.commands.command import Command
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
@@ -17,6 +16,7 @@ from enos_ingest.commands.search import Search
 from enos_ingest.storage.command_query import to_sql
 from enos_ingest.storage.command_rows import COLUMNS, Row, from_row, size
 from enos_ingest.storage.faults import translated
+from enos_ingest.storage.opened import Opened
 from enos_ingest.storage.sqlite import CHECKPOINT_PAGES, connect_beside, connect_reader
 from enos_ingest.storage.transactions import snapshot, transaction
 
@@ -58,7 +58,7 @@ _OLDEST = """
 _FINISHED = "SELECT count(*) FROM commands WHERE finished IS NOT NULL"
 
 
-class SqliteCommands:
+class SqliteCommands(Opened):
     """Reads commands on a connection of its own; a context manager. Its methods block, and any thread may call them.
 
     Commands are written by the service's writer alone; `purge` is for the process that has it open.
@@ -71,14 +71,6 @@ class SqliteCommands:
         self._path = path
         self._connection = connect_reader(path)
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def unfinished(self) -> list[Command]:
         """The commands that are `CREATED` or `RELEASED`, by id."""

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import orjson
 
 from enos_ingest.devices.changes import EventReported, PresenceChanged
 from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.faults import translated
 from enos_ingest.storage.inbox import ORIGINS
-from enos_ingest.storage.sqlite import connect_reader
+from enos_ingest.storage.opened import OpenedReader, within
 
 __all__ = ["Attribute", "SqliteFacts", "Tag"]
-
-_PAGE = 1000
-"""Events in one read, each page a read of its own, as with points."""
-
-_MIN_TIME, _MAX_TIME = -(2**63), 2**63 - 1
 
 _ATTRIBUTES = """
     SELECT identifier, value, time, origin FROM attributes
@@ -78,76 +70,38 @@ class Tag(NamedTuple):
     time: int
 
 
-class SqliteFacts:
-    """Reads what devices said of themselves, on a read-only connection of its own; used by one thread at a time.
-
-    Raises:
-        StorageError: there is no database, it cannot be read, or its schema is not this program's.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = connect_reader(path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+class SqliteFacts(OpenedReader):
+    """What devices said of themselves."""
 
     def attributes(self, device: DeviceId) -> list[Attribute]:
         """The attributes of a device that have values, by identifier."""
         return [
             Attribute(name, orjson.loads(value), time, ORIGINS[origin])
-            for name, value, time, origin in self._read(_ATTRIBUTES, device)
+            for name, value, time, origin in self._read(_ATTRIBUTES, device._asdict())
         ]
 
     def tags(self, device: DeviceId) -> list[Tag]:
         """The tags of a device, by key."""
-        return [Tag._make(row) for row in self._read(_TAGS, device)]
+        return [Tag._make(row) for row in self._read(_TAGS, device._asdict())]
 
     def events(
         self, device: DeviceId, *, event: str | None = None, start: int | None = None, end: int | None = None
     ) -> Iterator[EventReported]:
         """Stored events by name, then time; `start` and `end` are inclusive epoch milliseconds."""
-        first = _MIN_TIME if start is None else max(start, _MIN_TIME)
-        last = _MAX_TIME if end is None else min(end, _MAX_TIME)
-        names = [name for (name,) in self._read(_EVENT_NAMES, device)] if event is None else [event]
+        first, last = within(start, end)
+        names = [name for (name,) in self._read(_EVENT_NAMES, device._asdict())] if event is None else [event]
         for name in names:
-            for time, fields, origin in self._events(device, name, first, last):
+            key = {**device._asdict(), "event": name}
+            for time, fields, origin in self._read_pages(_EVENTS, key, first, last):
                 yield EventReported(device, name, time, orjson.loads(fields), ORIGINS[origin])
 
     def presence(self, device: DeviceId, *, limit: int = 100) -> list[PresenceChanged]:
         """When a device came and went, newest first; no more than a hundred are kept of a device."""
-        return [_presence(row) for row in self._read(_PRESENCE, device, limit=limit)]
+        return [_presence(row) for row in self._read(_PRESENCE, {**device._asdict(), "limit": limit})]
 
     def last_presence(self) -> Mapping[DeviceId, PresenceChanged]:
         """The last time that each declared device came or went, as far as it is known."""
-        with translated(self._path):
-            rows = self._connection.execute(_LAST_PRESENCE).fetchall()
-        return {change.device: change for change in map(_presence, rows)}
-
-    def close(self) -> None:
-        """Close the connection; iterators that are not at their end fail then."""
-        self._connection.close()
-
-    def _events(self, device: DeviceId, event: str, first: int, last: int) -> Iterator[tuple[int, str, int]]:
-        while first <= last:
-            rows = self._read(_EVENTS, device, event=event, start=first, end=last, page=_PAGE)
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            first = rows[-1][0] + 1
-
-    def _read(self, query: str, device: DeviceId, **parameters: Any) -> list[Any]:
-        with translated(self._path):
-            try:
-                return self._connection.execute(query, {**device._asdict(), **parameters}).fetchall()
-            except UnicodeEncodeError:
-                # A key with a lone surrogate, as a shell hands over bytes that are no UTF-8, names nothing stored.
-                return []
+        return {change.device: change for change in map(_presence, self._read(_LAST_PRESENCE, {}))}
 
 
 def _presence(row: tuple[Any, ...]) -> PresenceChanged:

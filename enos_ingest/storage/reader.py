@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import orjson
 
 from enos_ingest.outcome import Point
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.inbox import ORIGINS, Row, pending
-from enos_ingest.storage.sqlite import connect_reader
+from enos_ingest.storage.opened import MAX_TIME, MIN_TIME, PAGE, OpenedReader, within
 from enos_ingest.storage.store import QuarantineEntry, QuarantineSummary
 from enos_ingest.storage.transactions import snapshot
 
 __all__ = ["LATEST", "POINTS", "SERIES", "SqliteReader"]
-
-_PAGE = 1000
-"""Rows in one read. Each page is a read of its own: an iterator that somebody pauses (`points | less`) would
-otherwise keep SQLite from emptying the write-ahead log, which then grows for as long as the pause lasts."""
-
-_MIN_TIME, _MAX_TIME = -(2**63), 2**63 - 1
 
 SERIES = """
     SELECT id, measurepoint FROM series
@@ -55,26 +46,11 @@ _QUARANTINE = """
 """
 
 
-class SqliteReader:
-    """Reads points, folded or not, on a read-only connection of its own; used by one thread at a time.
+class SqliteReader(OpenedReader):
+    """Points, folded or not, and the quarantine.
 
     What is committed while an iterator runs may or may not be seen by it.
-
-    Raises:
-        StorageError: there is no database, it cannot be read, or its schema is not this program's.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = connect_reader(path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def points(
         self,
@@ -86,22 +62,22 @@ class SqliteReader:
         end: int | None = None,
     ) -> Iterator[Point]:
         """Stored points by measurepoint, then time; `start` and `end` are inclusive epoch milliseconds."""
-        first = _MIN_TIME if start is None else max(start, _MIN_TIME)
-        last = _MAX_TIME if end is None else min(end, _MAX_TIME)
+        first, last = within(start, end)
         if first > last:
             return
         known = self._series(product_key, device_key, measurepoint)
         # Looked at before what is folded: what is moved meanwhile is then seen twice, not missed.
         pending = self._pending(known, first, last)
         for series, name in known:
-            for row in _merged(self._folded(series, first, last), pending.get(series, {})):
+            folded = self._read_pages(POINTS, {"series": series}, first, last)
+            for row in _merged(folded, pending.get(series, {})):
                 yield _point(product_key, device_key, name, row)
 
     def latest(self, product_key: str, device_key: str, *, measurepoint: str | None = None) -> Iterator[Point]:
         """The point with the greatest time of each measurement point, found without a scan."""
         with translated(self._path), snapshot(self._connection):
             known = self._series(product_key, device_key, measurepoint)
-            pending = self._pending(known, _MIN_TIME, _MAX_TIME)
+            pending = self._pending(known, MIN_TIME, MAX_TIME)
             found = []
             for series, name in known:
                 rows = {row[0]: row for row in self._read(LATEST, {"series": series})} | pending.get(series, {})
@@ -111,9 +87,9 @@ class SqliteReader:
 
     def quarantine(self, *, limit: int) -> Iterator[QuarantineSummary]:
         """The newest rejected messages, newest first."""
-        before = _MAX_TIME
+        before = MAX_TIME
         while limit > 0:
-            rows = self._read(_QUARANTINE, {"before": before, "page": min(limit, _PAGE)})
+            rows = self._read(_QUARANTINE, {"before": before, "page": min(limit, PAGE)})
             if not rows:
                 return
             yield from map(QuarantineSummary._make, rows)
@@ -122,7 +98,7 @@ class SqliteReader:
 
     def quarantine_entry(self, entry_id: int) -> QuarantineEntry | None:
         """One rejected message, None where there is none of that id."""
-        if not _MIN_TIME <= entry_id <= _MAX_TIME:
+        if not MIN_TIME <= entry_id <= MAX_TIME:
             return None
         rows = self._read(
             "SELECT id, time, topic, publisher, code, reason, payload, size FROM quarantine WHERE id = :id",
@@ -130,35 +106,15 @@ class SqliteReader:
         )
         return QuarantineEntry._make(rows[0]) if rows else None
 
-    def close(self) -> None:
-        """Close the connection; iterators that are not at their end fail then."""
-        self._connection.close()
-
     def _series(self, product_key: str, device_key: str, measurepoint: str | None) -> list[tuple[int, str]]:
         device = {"product_key": product_key, "device_key": device_key}
         if measurepoint is None:
             return self._read(SERIES, device)
         return self._read(_ONE_SERIES, {**device, "measurepoint": measurepoint})
 
-    def _folded(self, series: int, first: int, last: int) -> Iterator[Row]:
-        while first <= last:
-            rows = self._read(POINTS, {"series": series, "start": first, "end": last, "page": _PAGE})
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            first = rows[-1][0] + 1
-
     def _pending(self, series: list[tuple[int, str]], first: int, last: int) -> Mapping[int, dict[int, Row]]:
         with translated(self._path):
             return pending(self._connection, [series_id for series_id, _ in series], first, last)
-
-    def _read(self, query: str, parameters: dict[str, Any]) -> list[Any]:
-        with translated(self._path):
-            try:
-                return self._connection.execute(query, parameters).fetchall()
-            except UnicodeEncodeError:
-                # A key with a lone surrogate, as a shell hands over bytes that are no UTF-8, names nothing stored.
-                return []
 
 
 def _merged(folded: Iterator[Row], arrived: dict[int, Row]) -> Iterator[Row]:

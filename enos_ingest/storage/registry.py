@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -25,6 +24,7 @@ from enos_ingest.devices.directory import (
 )
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.faults import translated
+from enos_ingest.storage.opened import Opened
 from enos_ingest.storage.sqlite import connect_reader, connect_writer
 from enos_ingest.storage.store import StoredRegistry
 from enos_ingest.storage.transactions import snapshot, transaction
@@ -37,20 +37,12 @@ ORIGINS: tuple[Origin, ...] = ("file", "wire")
 _Row: TypeAlias = tuple[Any, ...]
 
 
-class SqliteRegistry:
+class SqliteRegistry(Opened):
     """The registry in a database, open for reading and changing; a context manager; used by one thread at a time."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def directory(self) -> Directory:
         """The registry as it is now."""

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from enos_ingest.outcome import Point
-from enos_ingest.storage import fold, inbox, reader, sorter
+from enos_ingest.storage import fold, inbox, opened, sorter
 from enos_ingest.storage.fold import Fold
 from enos_ingest.storage.inbox import ORIGINS
 from enos_ingest.storage.reader import SqliteReader
@@ -54,7 +54,7 @@ SMALL: list[tuple[ModuleType, dict[str, float]]] = [
     (fold, {"FOLD_POINTS": 6, "FOLD_SIZE": 2000, "MOST_POINTS": 40, "MOST_SIZE": 6000, "SMALL_POINTS": 8,
             "FOLD_SECONDS": 3600.0, "IDLE_SECONDS": 3600.0, "FIRST_PAUSE": 0.0, "LAST_PAUSE": 0.0}),
     (sorter, {"SORT_POINTS": 10, "SORT_SIZE": 1000, "SLICE_SIZE": 150, "REMOVED_SIZE": 100}),
-    (reader, {"_PAGE": 2}),
+    (opened, {"PAGE": 2}),
 ]  # fmt: skip
 
 
