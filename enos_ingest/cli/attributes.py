@@ -6,10 +6,9 @@ import argparse
 
 import orjson
 
-from enos_ingest.cli.facts import print_facts
-from enos_ingest.cli.options import Commands, add_command, device, format_time, printable
-from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.facts import Attribute
+from enos_ingest.cli.options import Commands, add_command, add_device, add_json, database, format_time, printable
+from enos_ingest.cli.stored import print_stored
+from enos_ingest.storage.facts import Attribute, SqliteFacts
 
 __all__ = ["add_commands"]
 
@@ -17,19 +16,18 @@ __all__ = ["add_commands"]
 def add_commands(commands: Commands) -> None:
     """Declare the command."""
     parser = add_command(commands, "attributes", "print the attributes of a device")
-    parser.add_argument("device", type=device, metavar="PRODUCT/DEVICE")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_device(parser)
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    return print_facts(options, "attributes", lambda facts, device: facts.attributes(device), _as_json, _line)
+    with SqliteFacts(database(options)) as facts:
+        return print_stored(options, "attributes", facts.attributes(options.device), _as_json, _line)
 
 
-def _as_json(device: DeviceId, attribute: Attribute) -> dict[str, object]:
+def _as_json(attribute: Attribute) -> dict[str, object]:
     return {
-        "productKey": device.product_key,
-        "deviceKey": device.device_key,
         "attribute": attribute.identifier,
         "value": attribute.value,
         "time": attribute.time,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from enos_ingest.cli.options import Commands, add_command, database, format_time, printable, text
+from enos_ingest.cli.options import Commands, add_command, add_json, database, format_time, printable, text
 from enos_ingest.devices.changes import PresenceChanged
 from enos_ingest.devices.directory import Device
 from enos_ingest.protocol.identity import DeviceId
@@ -43,7 +43,7 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("product", nargs="?", type=text, metavar="PRODUCT")
     parser.add_argument("--online", action="store_true", help="only those that are online")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_json(parser)
     parser.set_defaults(run=_ls)
 
 

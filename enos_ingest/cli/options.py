@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Commands",
     "add_command",
+    "add_device",
+    "add_json",
+    "add_period",
     "count",
     "database",
     "device",
@@ -51,6 +54,24 @@ def add_command(commands: Commands, name: str, summary: str, description: str = 
         help="configuration file (default: enos-ingest.toml in the working folder, if there)",
     )
     return parser
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The argument PRODUCT/DEVICE."""
+    parser.add_argument("device", type=device, metavar="PRODUCT/DEVICE")
+
+
+def add_period(parser: argparse.ArgumentParser) -> None:
+    """`--from` and `--to`, as `start` and `end` in epoch milliseconds, both inclusive; None is no bound."""
+    parser.add_argument(
+        "--from", dest="start", type=time, metavar="T", help="from this time on: epoch milliseconds or ISO 8601"
+    )
+    parser.add_argument("--to", dest="end", type=time, metavar="T", help="up to and including this time")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`, of commands that print one thing a line."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def settings(options: argparse.Namespace, overrides: dict[str, str] | None = None) -> Settings:

@@ -3,64 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 
 import orjson
 
-from enos_ingest.cli.options import Commands, add_command, database, device, format_time, printable, time
+from enos_ingest.cli.options import (
+    Commands,
+    add_command,
+    add_device,
+    add_json,
+    add_period,
+    database,
+    format_time,
+    printable,
+)
+from enos_ingest.cli.stored import print_stored
 from enos_ingest.outcome import Point
 from enos_ingest.storage.reader import SqliteReader
-from enos_ingest.storage.registry import open_registry
 
-__all__ = ["add_commands", "as_json"]
+__all__ = ["add_commands"]
 
 
 def add_commands(commands: Commands) -> None:
     """Declare the command."""
     parser = add_command(commands, "points", "print the stored points of a device")
-    parser.add_argument("device", type=device, metavar="PRODUCT/DEVICE")
+    add_device(parser)
     parser.add_argument("--point", metavar="ID", help="only this measurement point")
-    parser.add_argument(
-        "--from", dest="start", type=time, metavar="T", help="from this time on: epoch milliseconds or ISO 8601"
-    )
-    parser.add_argument("--to", dest="end", type=time, metavar="T", help="up to and including this time")
+    add_period(parser)
     parser.add_argument("--latest", action="store_true", help="only the latest value of each measurement point")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
-def as_json(point: Point) -> bytes:
-    """A point as `--json` prints it."""
-    return orjson.dumps(
-        {
-            "productKey": point.product_key,
-            "deviceKey": point.device_key,
-            "measurepoint": point.measurepoint,
-            "time": point.time,
-            "value": point.value,
-            "quality": point.quality,
-            "origin": point.origin,
-        }
-    )
-
-
 def _run(options: argparse.Namespace) -> int:
-    path = database(options)
-    count = 0
-    with SqliteReader(path) as reader:
-        for point in _points(reader, options):
-            count += 1
-            print(as_json(point).decode() if options.json else _line(point))
-    if count:
-        return 0
-    with open_registry(path, read_only=True) as registry:
-        declared = options.device in registry.directory().devices
-    if not declared:
-        print(f"enos-ingest: {options.device} is not declared and has no stored points", file=sys.stderr)
-        return 1
-    print(f"no such points of {options.device} are stored", file=sys.stderr)
-    return 0
+    with SqliteReader(database(options)) as reader:
+        return print_stored(options, "points", _points(reader, options), _as_json, _line)
 
 
 def _points(reader: SqliteReader, options: argparse.Namespace) -> Iterator[Point]:
@@ -72,6 +49,16 @@ def _points(reader: SqliteReader, options: argparse.Namespace) -> Iterator[Point
         for point in latest
         if (options.start is None or point.time >= options.start) and (options.end is None or point.time <= options.end)
     )
+
+
+def _as_json(point: Point) -> dict[str, object]:
+    return {
+        "measurepoint": point.measurepoint,
+        "time": point.time,
+        "value": point.value,
+        "quality": point.quality,
+        "origin": point.origin,
+    }
 
 
 def _line(point: Point) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from enos_ingest.cli.options import Commands, add_command, count, database, format_time, json_line, printable
+from enos_ingest.cli.options import Commands, add_command, add_json, count, database, format_time, json_line, printable
 from enos_ingest.storage.reader import SqliteReader
 
 __all__ = ["add_commands"]
@@ -19,7 +19,7 @@ def add_commands(commands: Commands) -> None:
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     parser = add_command(actions, "ls", "list the newest rejected messages")
     parser.add_argument("-n", "--limit", type=count, default=_SHOWN, metavar="N", help=f"how many (default {_SHOWN})")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_json(parser)
     parser.set_defaults(run=_ls)
     parser = add_command(actions, "show", "print one rejected message, whole")
     parser.add_argument("id", type=int, metavar="ID")

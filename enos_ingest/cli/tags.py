@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from enos_ingest.cli.facts import print_facts
-from enos_ingest.cli.options import Commands, add_command, device, format_time, printable
-from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.facts import Tag
+from enos_ingest.cli.options import Commands, add_command, add_device, add_json, database, format_time, printable
+from enos_ingest.cli.stored import print_stored
+from enos_ingest.storage.facts import SqliteFacts, Tag
 
 __all__ = ["add_commands"]
 
@@ -15,23 +14,18 @@ __all__ = ["add_commands"]
 def add_commands(commands: Commands) -> None:
     """Declare the command."""
     parser = add_command(commands, "tags", "print the tags of a device")
-    parser.add_argument("device", type=device, metavar="PRODUCT/DEVICE")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_device(parser)
+    add_json(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    return print_facts(options, "tags", lambda facts, device: facts.tags(device), _as_json, _line)
+    with SqliteFacts(database(options)) as facts:
+        return print_stored(options, "tags", facts.tags(options.device), _as_json, _line)
 
 
-def _as_json(device: DeviceId, tag: Tag) -> dict[str, object]:
-    return {
-        "productKey": device.product_key,
-        "deviceKey": device.device_key,
-        "tagKey": tag.key,
-        "tagValue": tag.value,
-        "time": tag.time,
-    }
+def _as_json(tag: Tag) -> dict[str, object]:
+    return {"tagKey": tag.key, "tagValue": tag.value, "time": tag.time}
 
 
 def _line(tag: Tag) -> str:

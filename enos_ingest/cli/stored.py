@@ -1,4 +1,4 @@
-"""What a device said of itself, printed: for the commands that differ in what they read."""
+"""What is stored of a device, printed: for the commands that differ in what they read."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from typing import TypeVar
 import orjson
 
 from enos_ingest.cli.options import database
-from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage.facts import SqliteFacts
 from enos_ingest.storage.registry import open_registry
 
-__all__ = ["print_facts"]
+__all__ = ["print_stored"]
 
-_Fact = TypeVar("_Fact")
+_Row = TypeVar("_Row")
 
 
-def print_facts(
+def print_stored(
     options: argparse.Namespace,
     noun: str,
-    read: Callable[[SqliteFacts, DeviceId], Iterable[_Fact]],
-    as_json: Callable[[DeviceId, _Fact], dict[str, object]],
-    line: Callable[[_Fact], str],
+    rows: Iterable[_Row],
+    as_json: Callable[[_Row], dict[str, object]],
+    line: Callable[[_Row], str],
 ) -> int:
     """Print what is stored of `options.device`, for people or with `--json`; returns the exit code.
 
     That there is nothing is no fault of a device that is declared.
+
+    Args:
+        noun: what the rows are, for the sentence that says that there are none.
+        as_json: the members of a row, which come behind the keys of the device.
     """
-    path, device = database(options), options.device
+    device = options.device
+    keys = {"productKey": device.product_key, "deviceKey": device.device_key}
     count = 0
-    with SqliteFacts(path) as facts:
-        for fact in read(facts, device):
-            count += 1
-            print(orjson.dumps(as_json(device, fact)).decode() if options.json else line(fact))
+    for row in rows:
+        count += 1
+        print(orjson.dumps({**keys, **as_json(row)}).decode() if options.json else line(row))
     if count:
         return 0
-    with open_registry(path, read_only=True) as registry:
+    with open_registry(database(options), read_only=True) as registry:
         declared = device in registry.directory().devices
     if not declared:
         print(f"enos-ingest: {device} is not declared and has no stored {noun}", file=sys.stderr)
