@@ -11,11 +11,14 @@ import httpx
 from enos_ingest.testing.hub import Hub, run_hub
 from tests.models.documents import point, thing_model
 
-__all__ = ["BARE", "CODED", "COMMANDS", "ORG", "PRODUCT", "Site", "data", "run_site", "stored"]
+__all__ = ["BARE", "CODED", "COMMANDS", "DEVICE", "KEYS", "ORG", "PRODUCT", "Site", "data", "run_site", "stored"]
 
 COMMANDS = "/connect-service/v2.1/commands"
 ORG = "o15535059999891"
 PRODUCT = "6Bt59ySj"
+DEVICE = f"{PRODUCT}/zBAofs6D4s"
+KEYS = {"productKey": PRODUCT, "deviceKey": "zBAofs6D4s"}
+"""How calls name it."""
 CODED = "Coded001"
 """A product with a format of its own."""
 BARE = "Bare0001"
@@ -110,14 +113,14 @@ class Site:
         self, point_id: str | None = "measurepoint1", body: bytes = b'{"value":1.0}', **query: object
     ) -> httpx.Response:
         """setMeasurepoint, of the seeds' device unless the query says otherwise."""
-        items = {"productKey": PRODUCT, "deviceKey": "zBAofs6D4s", "measurepointId": point_id, **query}
+        items = {**KEYS, "measurepointId": point_id, **query}
         return self.call("setMeasurepoint", items, body)
 
     def invoke(
         self, service: str | None = "limit", body: bytes = b'{"inputData":{"limit":60}}', **query: object
     ) -> httpx.Response:
         """invokeService, likewise."""
-        items = {"productKey": PRODUCT, "deviceKey": "zBAofs6D4s", "serviceId": service, **query}
+        items = {**KEYS, "serviceId": service, **query}
         return self.call("invokeService", items, body)
 
 

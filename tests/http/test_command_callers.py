@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,28 +17,7 @@ from enos_ingest.http.callers import sign_call
 from enos_ingest.logs import LogEvent
 from enos_ingest.testing.client import TestClient
 from tests.endpoint.waiting import eventually
-from tests.http.commands_site import COMMANDS, ORG, PRODUCT, Site, data, run_site, stored
-
-DEVICE = f"{PRODUCT}/zBAofs6D4s"
-KEYS = {"productKey": PRODUCT, "deviceKey": "zBAofs6D4s"}
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with run_site() as running:
-        yield running
-
-
-@pytest.fixture
-def device(site: Site) -> Iterator[TestClient]:
-    with site.hub.connect(DEVICE) as client:
-        yield client
-
-
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
+from tests.http.commands_site import COMMANDS, DEVICE, KEYS, ORG, Site, data, run_site, stored
 
 
 def metric(site: Site, name: str) -> float:

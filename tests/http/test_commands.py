@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -15,28 +14,7 @@ import pytest
 from enos_ingest.codecs.sample import codec
 from enos_ingest.testing.client import TestClient
 from enos_ingest.testing.commands import ReceivedCommand
-from tests.http.commands_site import CODED, ORG, PRODUCT, Site, data, run_site, stored
-
-DEVICE = f"{PRODUCT}/zBAofs6D4s"
-KEYS = {"productKey": PRODUCT, "deviceKey": "zBAofs6D4s"}
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with run_site() as running:
-        yield running
-
-
-@pytest.fixture
-def device(site: Site) -> Iterator[TestClient]:
-    with site.hub.connect(DEVICE) as client:
-        yield client
-
-
-@pytest.fixture
-def background() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
+from tests.http.commands_site import CODED, DEVICE, KEYS, ORG, PRODUCT, Site, data, stored
 
 
 @pytest.mark.parametrize(

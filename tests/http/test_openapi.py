@@ -21,7 +21,7 @@ from enos_ingest.http.commands import ACTIONS
 from enos_ingest.http.openapi import describe_api
 from enos_ingest.http.tokens import TokenCode
 from tests.commands.parts import DEVICE
-from tests.http.commands_site import COMMANDS, PRODUCT, Site, run_site
+from tests.http.commands_site import COMMANDS, PRODUCT, Site
 from tests.http.serving import serving
 from tests.http.test_app import parts
 
@@ -146,12 +146,6 @@ def test_the_document_is_served_to_whom_the_metrics_are(key: str, status: int) -
                 assert response.json()["info"]["version"] == __version__
 
     asyncio.run(ask())
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with run_site() as running:
-        yield running
 
 
 def test_what_the_hub_answers_is_what_is_described(site: Site) -> None:
