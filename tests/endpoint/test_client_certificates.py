@@ -14,7 +14,7 @@ from enos_ingest.errors import ConfigError
 from enos_ingest.protocol.credentials import Credentials
 from tests.endpoint.raw import RawClient, connect_packet
 from tests.endpoint.site import MODELS, REGISTRY, operator
-from tests.endpoint.test_tls import CA, OTHER_CA, Address, Files, trusting
+from tests.endpoint.tls_site import CA, OTHER_CA, Address, Files, secure_address, trusting
 from tests.endpoint.waiting import eventually
 
 if TYPE_CHECKING:
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 CLIENTS = trustme.CA()
 """Who signs the certificates of this site's clients."""
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    """The hub's certificate."""
-    made = Files(tmp_path / "hub.pem", tmp_path / "hub.key")
-    made.write(CA)
-    return made
 
 
 def start(enos_hub: HubFactory, files: Files, tls_client: str) -> Hub:
@@ -48,8 +40,7 @@ class CertifiedClient(RawClient):
     """
 
     def __init__(self, hub: Hub, name: str, ca: trustme.CA = CLIENTS, *, newest: bool = False) -> None:
-        address = hub._service.tls_address  # noqa: SLF001
-        assert address is not None
+        address = secure_address(hub)
         super().__init__(cast("Hub", Address(address.host, address.port)))
         context = trusting(CA)
         if not newest:

@@ -19,23 +19,16 @@ from enos_ingest.endpoint.packets import PacketType, Publish, encode_publish
 from enos_ingest.protocol.credentials import sign
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.testing.application import TestApplication
-from enos_ingest.testing.hub import Hub, run_hub
+from enos_ingest.testing.hub import Hub
 from tests.endpoint import inside
 from tests.endpoint.raw import RawClient, connect_packet
-from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
+from tests.endpoint.site import operator, resume, resume_topic
 from tests.endpoint.waiting import DEADLINE, eventually
 
 LOGIN = "/ext/session/P/gw/combine/login"
 MANY = 2000
 
 Ask = Callable[..., "Future[dict[str, Any]]"]
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A hub for each test."""
-    with run_hub(registry=REGISTRY, models=MODELS) as running:
-        yield running
 
 
 @pytest.fixture

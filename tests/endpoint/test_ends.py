@@ -16,9 +16,9 @@ from enos_ingest.endpoint.connection import Connection
 from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.protocol.credentials import Credentials
 from tests.endpoint import inside
+from tests.endpoint.everything import LIMITS, Everything
 from tests.endpoint.raw import DISCONNECT, PINGREQ, RawClient, connect_packet, subscribe_packet
 from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
-from tests.endpoint.test_connection import LIMITS, Everything
 from tests.endpoint.waiting import eventually
 
 if TYPE_CHECKING:

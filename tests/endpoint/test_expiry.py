@@ -17,15 +17,13 @@ from hypothesis import strategies as st
 from enos_ingest.endpoint.expiry import expiry_of
 from enos_ingest.endpoint.tls import ServerCertificate
 from tests.endpoint.site import metric
-from tests.endpoint.test_tls import CA, Files, files, start
+from tests.endpoint.tls_site import CA, Files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from enos_ingest.testing.hub import Hub
-
-__all__ = ["files", "start"]
 
 
 def certificate(path: Path, expires: datetime) -> Files:

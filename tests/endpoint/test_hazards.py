@@ -28,7 +28,7 @@ import logging
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -41,7 +41,7 @@ from amqtt.errors import AMQTTError, BrokerError, MQTTError, NoDataError
 
 from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.protocol.credentials import Credentials
-from enos_ingest.testing.hub import Hub, run_hub
+from enos_ingest.testing.hub import Hub
 from tests.endpoint import inside
 from tests.endpoint.raw import DISCONNECT, RawClient, connect_packet
 from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
@@ -53,13 +53,6 @@ if TYPE_CHECKING:
 TOPIC = resume_topic("alone")
 REPLY = f"{TOPIC}_reply"
 BOTH = pytest.mark.parametrize("who", ["P/alone", "alice"], ids=["device", "operator"])
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A hub for each test."""
-    with run_hub(registry=REGISTRY, models=MODELS) as running:
-        yield running
 
 
 def credentials(hub: Hub, who: str) -> Credentials:

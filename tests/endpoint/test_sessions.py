@@ -6,7 +6,6 @@ import logging
 import socket
 import sqlite3
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -15,20 +14,13 @@ import pytest
 from enos_ingest.endpoint.packets import PacketType, encode_publish
 from enos_ingest.protocol.credentials import Credentials, make_credentials, sign
 from enos_ingest.protocol.identity import Channel, DeviceId
-from enos_ingest.testing.hub import Hub, run_hub
+from enos_ingest.testing.hub import Hub
 from tests.endpoint import inside
 from tests.endpoint.raw import DISCONNECT, RawClient, connect_packet
-from tests.endpoint.site import MODELS, REGISTRY, operator, resume, resume_topic
+from tests.endpoint.site import operator, resume, resume_topic
 from tests.endpoint.waiting import eventually
 
 MANY = 100
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A hub for each test."""
-    with run_hub(registry=REGISTRY, models=MODELS) as running:
-        yield running
 
 
 def device(key: str, timestamp: int = 1) -> Credentials:

@@ -13,15 +13,13 @@ from enos_ingest.endpoint.handshakes import Handshakes, TooManyHandshakesError
 from tests.endpoint import inside
 from tests.endpoint.raw import RawClient, connect_packet
 from tests.endpoint.site import metric
-from tests.endpoint.test_tls import OTHER_CA, Address, TlsClient, files, refused, secure_address, start
+from tests.endpoint.tls_site import OTHER_CA, Address, TlsClient, refused, secure_address
 from tests.endpoint.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from enos_ingest.testing.hub import Hub
-
-__all__ = ["files", "start"]
 
 
 def hello() -> bytes:
