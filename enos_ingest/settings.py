@@ -74,7 +74,7 @@ class MqttSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """The HTTP listener: health, metrics, access tokens."""
+    """The HTTP listener: the REST API, access tokens, health, metrics."""
 
     bind: Bind = field(
         default=Bind("127.0.0.1", 8080),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import NamedTuple
 
@@ -50,3 +51,16 @@ def test_every_file_that_is_named_is_there() -> None:
     named = set(re.findall(r"[\w/.-]+\.(?:py|md|json|toml)\b", TEXT.replace(DIFF, "")))
     assert len(named) > 80
     assert [name for name in sorted(named) if not any(f"/{path}".endswith(f"/{name}") for path in present)] == []
+
+
+@pytest.mark.parametrize(
+    "package",
+    sorted(path.parent.name for path in (ROOT / "enos_ingest").glob("*/__init__.py") if path.parent.name != "cli"),
+)
+def test_a_package_says_what_each_of_its_files_is_for(package: str) -> None:
+    """In the docstring that stands at its beginning; those of `cli` are called as the commands are."""
+    folder = ROOT / "enos_ingest" / package
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert files
+    assert files - set(re.findall(r"\w+", said)) == set()

@@ -32,7 +32,7 @@ class Answers:
     """Hands on what devices answer, as long as something of theirs is unanswered; what else comes is counted.
 
     Args:
-        take: takes an answer of a device with its topic; False where it ends no command.
+        take: takes an answer of a device with its topic; says why it ends no command, None where it ends one.
         limit: the longest answer that is read.
         decode: decodes answers in a product's own format; None where there are none.
     """

@@ -6,6 +6,7 @@ apply         a file applied to a directory; declaration_faults: what is wrong b
               differences: what it changes
 changes       what devices change over the wire
 presence      which devices are online, and through which gateway
+activation    dynamic activation: which device may be given a secret, and which one
 access        who may publish and subscribe where
 passwords     hashes of passwords and API keys
 """

@@ -131,7 +131,7 @@ class ActivationHost(Protocol):
 
 
 class RelayHost(Protocol):
-    """What a relay asks of the listener that holds it."""
+    """What a relay asks of those who hold it."""
 
     def directory(self) -> Directory: ...
 

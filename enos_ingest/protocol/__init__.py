@@ -5,4 +5,7 @@ identity      who speaks: devices, integration channels, operators
 credentials   MQTT client id, user name and signature
 messages      requests and replies as JSON
 codes         return codes
+raw           uplinks in a product's own format: their topics, and the requests that they are
+notices       what the hub tells devices unasked
+compression   payloads as the Java SDK compresses them
 """

@@ -2,6 +2,7 @@
 
 store         what a store promises, whatever engine is behind it
 sqlite        the SQLite file: its URL, its permissions, connections to it
+lock          one hub to a database
 migrations    the schema, version by version
 transactions  transactions as `with` blocks
 faults        what SQLite's errors mean for people
