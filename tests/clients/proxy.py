@@ -27,29 +27,34 @@ class Proxy:
     def __init__(self, target: tuple[str, int]) -> None:
         self.sent: list[list[Packet]] = []
         self._target = target
+        self._lock = threading.Lock()
         self._ends: list[socket.socket] = []
+        self._passing: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self._listener.getsockname()
-        self._threads = [threading.Thread(target=self._accept, name="proxy")]
-        self._threads[0].start()
+        self._accepting = threading.Thread(target=self._accept, name="proxy")
+        self._accepting.start()
 
     def cut(self) -> None:
-        """Reset all connections, on both sides."""
-        ends, self._ends = self._ends, []
+        """Reset all connections, on both sides: when it returns each side's system knows."""
+        with self._lock:
+            ends, self._ends = self._ends, []
+            passing, self._passing = self._passing, []
         for end in ends:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             with contextlib.suppress(OSError):  # wakes the thread that reads it
                 end.shutdown(socket.SHUT_RD)
             end.close()
+        # A socket is open for as long as a thread is still about to return from reading it.
+        for thread in passing:
+            thread.join()
 
     def close(self) -> None:
         """Cut everything, and listen no more."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._threads[0].join()
+        self._accepting.join()
         self.cut()
-        for thread in self._threads:
-            thread.join()
 
     def _accept(self) -> None:
         while True:
@@ -58,13 +63,14 @@ class Proxy:
             except OSError:  # it was closed
                 return
             hub = socket.create_connection(self._target)
-            self._ends += [client, hub]
             packets: list[Packet] = []
             self.sent.append(packets)
-            for source, target, noted in ((client, hub, packets), (hub, client, None)):
-                thread = threading.Thread(target=_pass_on, args=(source, target, noted), name="proxy")
-                self._threads.append(thread)
-                thread.start()
+            with self._lock:
+                self._ends += [client, hub]
+                for source, target, noted in ((client, hub, packets), (hub, client, None)):
+                    thread = threading.Thread(target=_pass_on, args=(source, target, noted), name="proxy")
+                    self._passing.append(thread)
+                    thread.start()
 
 
 def _pass_on(source: socket.socket, target: socket.socket, noted: list[Packet] | None) -> None:
