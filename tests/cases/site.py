@@ -11,6 +11,7 @@ from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.testing.client import TestClient
 from enos_ingest.testing.hub import Hub
 from tests.cases.world import identity, secret_of
+from tests.process import next_millisecond
 from tests.uplinks.parts import directory
 
 __all__ = ["MqttSite", "is_for_topics"]
@@ -33,6 +34,7 @@ class MqttSite:
     def request(self, sender: str, topic: str, payload: bytes) -> tuple[dict[str, Any], tuple[int, int]]:
         """Send a request; its reply, and when the hub may have received it, earliest and latest."""
         client = self.client(sender)
+        next_millisecond()  # the point of another case could be the very same
         first = epoch_ms()
         reply = (self._operator or client).request(topic, payload)
         return reply, (first, epoch_ms())

@@ -10,6 +10,7 @@ import pytest
 from enos_ingest.testing.hub import Hub
 from tests.clients.wire import WireClient, connect_bytes, digest
 from tests.clients.world import BROKEN, GATEWAY, REGISTRY, SECRETS, SUB_1, SUB_2
+from tests.process import next_millisecond
 
 STAMP = 1795221828027
 GATEWAY_TOPIC, SUB_TOPIC = f"/sys/{GATEWAY}/thing", f"/sys/{SUB_1}/thing"
@@ -115,6 +116,7 @@ def test_points_of_a_gateway_and_its_sub_device(hub: Hub, node: NodeSdk) -> None
         assert (reply["code"], reply["data"]) == (200, {})
         reply = node.request(f"{SUB_TOPIC}/measurepoint/{how}", f"thing.measurepoint.{how}", points(**BROKEN))
         assert reply["code"] == 1204
+        next_millisecond()
     assert [point.value for point in hub.points(SUB_1)] == [3, 3]
 
 
