@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from enos_ingest.protocol.identity import DeviceId
+from tests.endpoint.waiting import eventually
 
 if TYPE_CHECKING:
     from enos_ingest.broker import EmbeddedBroker
@@ -139,7 +140,8 @@ def begin_inside(hub: Hub, work: Coroutine[Any, Any, T]) -> Future[T]:
 
 @contextlib.contextmanager
 def locked(hub: Hub) -> Iterator[None]:
-    """Keep the hub from committing."""
+    """Keep the hub from committing, once it has nothing to commit: a first login that waits would stop all reading."""
+    eventually(lambda: store(hub).pending == 0)
     with contextlib.closing(sqlite3.connect(hub.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

@@ -221,8 +221,9 @@ def test_a_secret_that_is_declared_meanwhile_stays_and_is_told(hub: Hub, way: st
     other = sqlite3.connect(hub.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with RawClient(hub) as early:
-        assert early.connect(connect_packet(who)) == 0
-        early.send(request, PINGREQ)
+        # All at once: before the hub finds out that it cannot commit, and reads no more.
+        early.send(connect_packet(who), request, PINGREQ)
+        assert early.expect(PacketType.CONNACK).body == b"\0\0"
         early.expect(PacketType.PINGRESP)
         other.execute("UPDATE devices SET secret = 'declared' WHERE device_key = 'sub' AND product_key = 'P'")
         other.execute("UPDATE meta SET value = value + 1 WHERE name = 'registry_revision'")

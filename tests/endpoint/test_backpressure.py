@@ -148,9 +148,9 @@ def test_one_connection_takes_no_more_than_its_share(enos_hub: HubFactory) -> No
 def test_clients_that_left_while_nothing_was_read_are_let_go(enos_hub: HubFactory) -> None:
     """Their end is seen once reading goes on."""
     hub = enos_hub(registry=REGISTRY, models=MODELS, settings={"limits.in_flight": 1})
+    clients = {name: device(hub, f"P/{name}") for name in ("alone", "other", "gw")}
     with inside.locked(hub):
-        for name in ("alone", "other", "gw"):
-            client = device(hub, f"P/{name}")
+        for name, client in clients.items():
             client.send(*[report(number, device=name) for number in range(5)])
             client.socket.close()
         eventually(lambda: cannot_commit(hub))

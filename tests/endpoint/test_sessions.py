@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import socket
-import sqlite3
 import struct
 from typing import Any
 
 import orjson
 import pytest
 
-from enos_ingest.endpoint.packets import PacketType, encode_publish
+from enos_ingest.endpoint.packets import PacketType, encode_ack, encode_publish
 from enos_ingest.protocol.credentials import Credentials, make_credentials, sign
 from enos_ingest.protocol.identity import Channel, DeviceId
 from enos_ingest.testing.hub import Hub
 from tests.endpoint import inside
-from tests.endpoint.raw import DISCONNECT, RawClient, connect_packet
+from tests.endpoint.raw import DISCONNECT, PINGREQ, RawClient, connect_packet
 from tests.endpoint.site import operator, resume, resume_topic
 from tests.endpoint.waiting import eventually
 
@@ -225,15 +224,16 @@ def test_a_packet_id_that_is_released_early_acknowledges_nothing_that_follows(hu
     topic = resume_topic("alone")
     with connected(hub, device("alone")) as client:
         client.unsubscribe(f"{topic}_reply")
-        other = sqlite3.connect(hub.database, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        client.send(encode_publish(topic, resume(1, time=1), qos=2, packet_id=9))
-        client.acknowledge(PacketType.PUBREL, 9)
-        client.expect(PacketType.PUBCOMP)
-        client.send(encode_publish(topic, resume(2, time=2), qos=2, packet_id=9))
-        client.ping()
-        other.execute("ROLLBACK")
-        other.close()
+        with inside.locked(hub):
+            # All at once: before the hub finds out that it cannot commit, and reads no more.
+            client.send(
+                encode_publish(topic, resume(1, time=1), qos=2, packet_id=9),
+                encode_ack(PacketType.PUBREL, 9),
+                encode_publish(topic, resume(2, time=2), qos=2, packet_id=9),
+                PINGREQ,
+            )
+            client.expect(PacketType.PUBCOMP)
+            client.expect(PacketType.PINGRESP)
         client.expect(PacketType.PUBREC)
         assert times(hub) == [1, 2]
         client.ping()
