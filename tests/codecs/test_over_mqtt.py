@@ -36,10 +36,10 @@ MODEL = {
 
 @contextmanager
 def hub_with(codec: str, folder: Path) -> Iterator[tuple[Hub, TestClient]]:
-    """A hub, and a device whose product has this codec."""
-    registry = registry_with(codec)
+    """A hub, and a device whose product has this codec; a busy machine does not overrun it."""
+    settings: dict[str, object] = {"codecs.path": str(folder), "codecs.seconds": 20.0}
     with (
-        run_hub(registry=registry, models=[MODEL], settings={"codecs.path": str(folder)}) as hub,
+        run_hub(registry=registry_with(codec), models=[MODEL], settings=settings) as hub,
         hub.connect(DEVICE) as device,
     ):
         yield hub, device

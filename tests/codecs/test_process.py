@@ -30,7 +30,7 @@ from enos_ingest.devices.directory import Product
 from enos_ingest.settings import CodecsSettings
 
 async def main():
-    codecs = Codecs(CodecsSettings(seconds=2.0, workers=1), folder=Path(sys.argv[1]), message_bytes={BOUND})
+    codecs = Codecs(CodecsSettings(seconds=4.0, workers=1), folder=Path(sys.argv[1]), message_bytes={BOUND})
     await codecs.encode(Product("P", codec="plain:codec"), {{}})
     print(*codecs.pids, flush=True)
     await codecs.encode(Product("P", codec=sys.argv[2]), {{}})
@@ -87,10 +87,10 @@ def test_a_call_that_overruns_is_ended_with_its_process(run: Run, tmp_path: Path
     good = write(tmp_path, "good", PLAIN)
 
     async def main() -> None:
-        async with codecs_of(tmp_path, seconds=1.0, workers=1) as codecs:
+        async with codecs_of(tmp_path, seconds=3.0, workers=1) as codecs:
             await codecs.encode(good, MESSAGE)
             (pid,) = codecs.pids
-            assert await fault(codecs.encode(slow, MESSAGE)) == "codec slow:codec took longer than 1 s"
+            assert await fault(codecs.encode(slow, MESSAGE)) == "codec slow:codec took longer than 3 s"
             assert is_gone(pid)
             await until(lambda: is_gone(int(child.read_text())))
             assert json.loads(await codecs.encode(good, MESSAGE)) == MESSAGE
@@ -112,12 +112,12 @@ def test_a_module_may_take_longer_to_import_than_a_call(run: Run, tmp_path: Path
 
 def test_a_module_that_is_never_imported_is_given_up(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And left alone then; others are served."""
-    monkeypatch.setattr(lane_module, "_LOAD_SECONDS", 1.0)
+    monkeypatch.setattr(lane_module, "_LOAD_SECONDS", 3.0)
     endless, good = write(tmp_path, "endless", HANG), write(tmp_path, "good", PLAIN)
 
     async def main() -> None:
         async with codecs_of(tmp_path) as codecs:
-            said = "codec endless:codec took longer than 1 s"
+            said = "codec endless:codec took longer than 3 s"
             assert await fault(codecs.encode(endless, MESSAGE)) == said
             assert await fault(codecs.encode(endless, MESSAGE)) == said
             assert json.loads(await codecs.encode(good, MESSAGE)) == MESSAGE
@@ -291,7 +291,7 @@ def test_a_process_that_does_not_start_is_left_alone(
         python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     if said == "it took too long":
-        monkeypatch.setattr(process_module, "_START_SECONDS", 0.5)
+        monkeypatch.setattr(process_module, "_START_SECONDS", 3.0)
     product = write(tmp_path, "plain", PLAIN)
 
     async def main() -> None:

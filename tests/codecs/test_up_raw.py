@@ -280,8 +280,9 @@ def test_who_watches_sees_no_secret(tmp_path: Path) -> None:
     declared = registry(write(tmp_path, "plain", PLAIN).codec)
     declared["products"][1]["register"] = True
     request = {"id": "1", "version": "1.0", "method": "thing.device.register", "params": [{"productKey": "P"}]}
+    settings: dict[str, object] = {"codecs.path": str(tmp_path), "codecs.seconds": 20.0}
     with (
-        run_hub(registry=declared, models=[MODEL], settings={"codecs.path": str(tmp_path)}) as hub,
+        run_hub(registry=declared, models=[MODEL], settings=settings) as hub,
         hub.connect_operator("alice", "alice-password") as alice,
         hub.connect("P/d") as device,
     ):

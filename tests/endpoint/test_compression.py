@@ -109,7 +109,8 @@ def test_what_is_not_served_is_refused(hub: Hub, compression: str, caplog: pytes
 def test_a_product_s_own_format_is_compressed_too(enos_hub: HubFactory, how: Compression) -> None:
     """Its codec sees what was meant, and nothing of what cannot be decompressed."""
     product = {"key": "P", "secret": "PSecret", "model": "m", "codec": "enos_ingest.codecs.sample:codec"}
-    hub = enos_hub(registry={**REGISTRY, "products": [product, *REGISTRY["products"][1:]]}, models=MODELS)
+    registry = {**REGISTRY, "products": [product, *REGISTRY["products"][1:]]}
+    hub = enos_hub(registry=registry, models=MODELS, settings={"codecs.seconds": 20.0})
     topic = "/sys/P/alone/thing/model/up_raw"
     with connected(hub, how.value) as client:
         client.publish(topic, b"\x00\x01")
