@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from enos_ingest.http.listener import HttpListener
 from enos_ingest.sockets import Bind
+from tests.process import PATIENCE
 
 __all__ = ["serving"]
 
@@ -23,7 +24,8 @@ async def serving(app: ASGIApp, **bounds: Any) -> AsyncIterator[httpx.AsyncClien
     await listener.start()
     try:
         # A proxy in somebody's environment is not to be asked.
-        async with httpx.AsyncClient(base_url=f"http://{listener.address}", trust_env=False) as client:
+        url = f"http://{listener.address}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
             yield client
     finally:
         await listener.stop(5)

@@ -97,8 +97,8 @@ def test_an_answer_without_a_code_is_a_failure_too(site: Site, device: TestClien
 def test_what_is_sent_and_not_answered_in_time_is_11915(site: Site, device: TestClient) -> None:
     """The command is known, and its state is 7."""
     started = time.monotonic()
-    command = data(site.set(timeout=1), 11915)["commandId"]
-    assert 0.9 < time.monotonic() - started < 8
+    command = data(site.set(timeout=3), 11915)["commandId"]
+    assert time.monotonic() - started > 2.9
     assert device.next_command().id == command
     assert stored(site, command)["state"] == 7
 

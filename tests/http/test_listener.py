@@ -224,18 +224,18 @@ def test_a_slow_client_gets_its_whole_answer() -> None:
     """As long as some of it goes the time starts anew."""
 
     async def run() -> None:
-        _, listener = await started(taking_seconds=0.2)
+        _, listener = await started(taking_seconds=1)
         loop = asyncio.get_running_loop()
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(HELLO.replace(b"/hello", b"/big"))
         await reader.readuntil(b"\r\n\r\n")
         began, left = loop.time(), 50_000_000
         while left:
-            # As slow as this until the time is over for one who takes nothing, three times.
-            pause = 0.01 if loop.time() - began < 0.6 else 0
+            # As slow as this until the time is over for one who takes nothing, twice.
+            pause = 0.01 if loop.time() - began < 2 else 0
             left -= len(await reader.readexactly(min(left, 200_000)))
             await asyncio.sleep(pause)
-        assert loop.time() - began > 0.6
+        assert loop.time() - began > 2
         writer.close()
         await listener.stop(5)
 
@@ -256,7 +256,7 @@ def test_a_client_that_does_not_finish_its_request_is_cut_off(sent: bytes) -> No
     """Idle or slow connections must not pile up."""
 
     async def run() -> None:
-        _, listener = await started(request_seconds=0.05)
+        _, listener = await started(request_seconds=1)
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
             if sent.startswith(HELLO):
@@ -279,9 +279,9 @@ def test_an_idle_connection_is_closed_in_time() -> None:
         _, listener = await started(keep_alive_seconds=1)
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         for _ in range(2):
+            began = asyncio.get_running_loop().time()
             writer.write(HELLO)
             await reader.readuntil(b"hello")
-        began = asyncio.get_running_loop().time()
         assert await reader.read() == b""
         assert asyncio.get_running_loop().time() - began > 0.9
         writer.close()
@@ -294,7 +294,7 @@ def test_the_deadline_is_for_sending_a_request_and_not_for_its_answer() -> None:
     """A whole request may be worked on for longer, and its connection may carry the next one."""
 
     async def run() -> None:
-        slow, listener = await started(request_seconds=0.5)
+        slow, listener = await started(request_seconds=1)
         reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(HELLO)
         await reader.readuntil(b"hello")
