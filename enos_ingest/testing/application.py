@@ -13,7 +13,7 @@ __all__ = ["TestApplication"]
 
 Query: TypeAlias = Mapping[str, str | int]
 
-_SECONDS = 10.0
+_SECONDS = 30.0
 """How much longer than its own time a call may take."""
 
 

@@ -23,7 +23,7 @@ from enos_ingest.testing.commands import CommandHandler, ReceivedCommand, answer
 
 __all__ = ["ConnectionRefusedByHubError", "TestClient"]
 
-_SECONDS = 10.0
+_SECONDS = 30.0
 """How long anything may take that a test waits for."""
 
 

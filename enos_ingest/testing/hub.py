@@ -41,7 +41,7 @@ __all__ = ["Hub", "run_hub"]
 _ALL = 10**6
 _NAMED = 10
 """Devices that a sentence names."""
-_SECONDS = 10.0
+_SECONDS = 30.0
 """How long anything may take that a test waits for."""
 _LOOK_SECONDS = 0.01
 
