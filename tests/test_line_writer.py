@@ -77,7 +77,7 @@ def stall(lines: LineWriter) -> None:
     """Write until the pipe is full and the thread waits for its reader."""
     for number in itertools.count():
         lines.write(f"{number:099}\n")
-        if not lines.flush(0.1):
+        if not lines.flush(1.0):  # a thread that is let write needs no such time
             return
 
 

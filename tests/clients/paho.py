@@ -35,7 +35,7 @@ def fetch_old() -> Path | None:
     """The folder with paho-mqtt 1.6, for `sys.path`; None where it is not there and pip cannot fetch it."""
     if (_FOLDER / "paho" / "mqtt" / "client.py").is_file():
         return _FOLDER
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--retries", "0"]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--retries", "2"]
     # Apart and renamed at the end: what was interrupted is never taken for the whole.
     unfinished = _FOLDER.with_name(f"{_FOLDER.name}.{os.getpid()}")
     try:

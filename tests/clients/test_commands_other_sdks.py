@@ -262,7 +262,7 @@ def test_answers_of_others_have_no_effect(hub: Hub, application: TestApplication
 def test_an_answer_that_comes_late_has_no_effect(hub: Hub, application: TestApplication, ask: Ask) -> None:
     """The command has ended when its time was over, and so it stays."""
     with node_device(hub) as client:
-        waiting = ask(application.set_measurepoint, INVERTER, "temp", 1, timeout=1)
+        waiting = ask(application.set_measurepoint, INVERTER, "temp", 1, timeout=3)
         sent = command(client)
         assert waiting.result(PATIENCE)["code"] == 11915
         client.publish(f"{SET}_reply", reply(sent))

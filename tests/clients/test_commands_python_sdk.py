@@ -166,7 +166,7 @@ def test_no_answer(connect: Connect, application: TestApplication) -> None:
     """A handler that returns nothing is no answer: once the time is over the caller is told so."""
     program = Program(answers=False)
     connect(INVERTER, handlers=program.handlers)
-    answer = application.set_measurepoint(INVERTER, "temp", 1, timeout=1)
+    answer = application.set_measurepoint(INVERTER, "temp", 1, timeout=3)
     assert (answer["code"], answer["data"]) == (11915, {"commandId": program.next()[1]})
     assert state(application, answer["data"]["commandId"]) is State.TIMED_OUT
 

@@ -276,7 +276,7 @@ def test_an_operator_can_answer_for_nobody(hub: Hub, application: TestApplicatio
     """Whatever it may publish, a command is answered by devices alone."""
     with connected(hub, "P/alone") as client, RawClient(hub) as writer:
         assert writer.connect(connect_packet(operator("writer"))) == 0
-        waiting = ask(application.set_measurepoint, "P/alone", "n", 1, timeout=1)
+        waiting = ask(application.set_measurepoint, "P/alone", "n", 1, timeout=3)
         writer.send(answer("alone", command(client, "alone", 1)))
         writer.ping()
         assert waiting.result(DEADLINE)["code"] == 11915

@@ -90,7 +90,7 @@ def test_a_device_drops_and_never_answers(
 ) -> None:
     """The caller waits until the time is over: the device may have done it. It is not sent again."""
     client = hub.connect(INVERTER)
-    waiting = ask(application.set_measurepoint, INVERTER, "temp", 1, timeout=1)
+    waiting = ask(application.set_measurepoint, INVERTER, "temp", 1, timeout=3)
     received = client.next_command()
     client.disconnect()
     again = hub.connect(INVERTER) if comes_back else None
@@ -127,8 +127,8 @@ def test_a_cached_command_is_out_when_the_device_drops(hub: Hub, application: Te
 def test_commands_are_cached_while_the_device_comes_and_goes(hub: Hub, application: TestApplication) -> None:
     """The device gets each once and in order, over whatever connection; what went out as it left has timed out."""
     cached = [
-        application.set_measurepoint(INVERTER, "temp", number, pending_ttl=60, timeout=1)["data"]["commandId"]
-        for number in range(12)
+        application.set_measurepoint(INVERTER, "temp", number, pending_ttl=60, timeout=3)["data"]["commandId"]
+        for number in range(9)
     ]
     heard: list[str] = []
     ended: dict[str, State] = {}
@@ -136,7 +136,7 @@ def test_commands_are_cached_while_the_device_comes_and_goes(hub: Hub, applicati
         with hub.connect(INVERTER) as client:
             for _ in range(3):
                 with contextlib.suppress(TimeoutError):  # one that went out as the last connection ended is waited for
-                    received = client.next_command(timeout=2)
+                    received = client.next_command(timeout=5)
                     heard.append(received.id)
                     client.answer(received)
         states = {each: state(application, each) for each in cached}
@@ -232,7 +232,7 @@ def test_a_device_is_disabled_and_enabled_again(hub: Hub, application: TestAppli
     """A disabled device is offline: its connection ends, cached commands wait until it may connect again."""
     row = {"product": INVERTER.split("/")[0], "key": INVERTER.split("/")[1], "secret": SECRETS[INVERTER]}
     client = hub.connect(INVERTER)
-    waiting = ask(application.set_measurepoint, INVERTER, "temp", 1, timeout=1)
+    waiting = ask(application.set_measurepoint, INVERTER, "temp", 1, timeout=3)
     client.next_command()
     hub.apply({"devices": [{**row, "enabled": False}]})
     eventually(lambda: application.set_measurepoint(INVERTER, "temp", 2)["code"] == 11900)
