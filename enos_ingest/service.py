@@ -65,6 +65,8 @@ class Service:
         self._parts = contextlib.AsyncExitStack()
         self._certificate = HubCertificate(settings)
         self._state = "new"
+        self.lost = asyncio.Event()
+        """Set once the store has ended by itself: nothing is answered any more, the service should be stopped."""
 
     @property
     def mqtt_address(self) -> Bind:
@@ -105,7 +107,7 @@ class Service:
         self._mqtt.listener.stop_accepting()
         try:
             async with asyncio.timeout(self.settings.limits.drain_seconds):
-                while not self._is_idle():
+                while not self._is_idle() and not self.lost.is_set():
                     await asyncio.sleep(_IDLE_SECONDS)
         except TimeoutError:
             log.error("not everything that was read could be committed and answered in time", reasons=self._reasons())
@@ -121,6 +123,7 @@ class Service:
             quarantine_rows=limits.quarantine_rows,
             quarantine_bytes=limits.quarantine_bytes,
             on_state=self._store_state,
+            on_lost=self.lost.set,
         )
         self._parts.push_async_callback(self._writer.close)
         self._live = LiveRegistry(self._writer)

@@ -61,12 +61,14 @@ class SlowStore:
     def write(self, count: int) -> None:
         """Commit some, and keep to ourselves that we did."""
         group = Group()
-        for record, done in self.waiting[:count]:
-            group.add(record, done, {})
+        taken = self.waiting[:count]
+        for record, _ in taken:
+            group.add(record)
         del self.waiting[:count]
         if len(group):
             self._database.commit(group)
-        self._told += [(done, group.faults.get(place)) for place, done in enumerate(group.dones)]
+        for at, (_, done) in enumerate(taken):
+            self._told.append((done, StorageError(group.faults[at]) if at in group.faults else None))
 
     def tell(self) -> None:
         """Tell those that are committed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import os
 import resource
@@ -38,6 +39,9 @@ _COLLECT_AFTER = 100_000
 
 _FORCED = 1
 """The exit code after a second signal: something that was read may be neither stored nor answered."""
+
+_LOST = 1
+"""The exit code where the store has ended by itself, killed for want of memory for one; the supervisor starts anew."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -87,11 +91,12 @@ def _run(options: argparse.Namespace) -> int:
 def run_service(loaded: Settings, make: Callable[[Settings], Service] | None = None) -> int:
     """Run a service until it is asked to stop; `make` builds it, another than ours to measure the rest."""
     if make is None:
-        from enos_ingest.service import Service  # noqa: PLC0415 - half of the time that every other command takes
+        # Half of the time that every other command takes.
+        from enos_ingest.service import Service  # noqa: PLC0415
+        from enos_ingest.storage.writer import SqliteWriter  # noqa: PLC0415
 
-        make = Service
-    # SQLite's thread and the event loop share the interpreter: at the default of 5 ms a commit that is done waits
-    # that long to tell.
+        make = functools.partial(Service, open_writer=functools.partial(SqliteWriter, process=True))
+    # Readers' threads and the event loop share the interpreter: at the default of 5 ms each turn takes that long.
     sys.setswitchinterval(0.0005)
     # Strangers must not take the last files: the database and the log need theirs.
     loaded = replace(loaded, limits=_share_files(loaded.limits, _raise_open_files()))
@@ -179,6 +184,9 @@ async def _serve(make: Callable[[Settings], Service], loaded: Settings) -> int:
     loop.add_signal_handler(signal.SIGHUP, service.reload_certificate)
     await service.start()
     _collect_rarely()
-    await asked.wait()
+    ends = [asyncio.create_task(event.wait()) for event in (asked, service.lost)]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for task in ends:
+        task.cancel()
     await service.stop()
-    return 0
+    return _LOST if service.lost.is_set() else 0

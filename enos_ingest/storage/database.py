@@ -9,9 +9,9 @@ from time import monotonic
 from typing import TypeAlias
 
 from enos_ingest.errors import StorageError
-from enos_ingest.storage import quarantine
-from enos_ingest.storage.group import Group, SeriesKey, append_points, store
-from enos_ingest.storage.inbox import Content
+from enos_ingest.storage import inbox, quarantine
+from enos_ingest.storage.group import Group, Placed, SeriesKey, place, store
+from enos_ingest.storage.inbox import Appended
 from enos_ingest.storage.lock import Lock
 from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.transactions import transaction
@@ -27,7 +27,7 @@ KNOWN_SERIES = 1_000_000
 
 CHECK_SECONDS = 1.0
 """How often the writer looks whether its files are still in place. Whoever deletes them loses all that was ever
-stored, so a second more does not matter; a look at each commit would cost the thread two waits for the GIL."""
+stored, so a second more does not matter."""
 
 _Identity: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -48,7 +48,7 @@ class Database:
             self.connection.close()
             raise
         self.bounds = bounds
-        self.known: dict[tuple[str, str], dict[str, int]] = {}
+        self._known: dict[tuple[str, str], dict[str, int]] = {}
         self._count = 0
         try:
             with transaction(self.connection):
@@ -60,7 +60,7 @@ class Database:
             self._lock.close()
             raise
 
-    def commit(self, group: Group) -> Content:
+    def commit(self, group: Group) -> Appended:
         """Write a group in one transaction; when this returns it is on disk, but for records with a fault.
 
         Returns:
@@ -70,22 +70,21 @@ class Database:
             sqlite3.Error, StorageError, MemoryError: the database cannot commit now; the same may be tried again.
         """
         self._check_files()
+        placed = place(group, self._known)
+        group.drop_faulty()
         try:
-            if not group.special:
-                # A statement is a transaction by itself. Without BEGIN and COMMIT the thread waits for the GIL three
-                # times less, each time as long as the switch interval while the event loop is busy.
-                return append_points(self.connection, group)
-            with transaction(self.connection):
-                found, content = store(self.connection, group, self.bounds)
-                usage = self._trim(group)
+            if not group.special and not placed.unknown:
+                # A statement is a transaction by itself.
+                return inbox.append(self.connection, placed.rows)
+            found, appended, usage = self._write(group, placed)
         except Exception as error:
             if _is_environment(error):
                 raise
             # One record is at fault, a time of its rejection beyond 64 bits for instance: find it, keep the others.
-            found, content, usage = self._write_one_by_one(group)
+            found, appended, usage = self._write_one_by_one(group)
         self._learn(found)
         self.usage = usage
-        return content
+        return appended
 
     def close(self) -> None:
         """Fold the log into the file, as far as readers let us, and close."""
@@ -95,38 +94,43 @@ class Database:
             self.connection.close()
             self._lock.close()
 
-    def _write_one_by_one(self, group: Group) -> tuple[dict[SeriesKey, int], Content, quarantine.Usage]:
+    def _write(self, group: Group, placed: Placed) -> tuple[dict[SeriesKey, int], Appended, quarantine.Usage]:
+        with transaction(self.connection):
+            found, appended = store(self.connection, group, placed, self.bounds)
+            return found, appended, self._trim(group)
+
+    def _write_one_by_one(self, group: Group) -> tuple[dict[SeriesKey, int], Appended, quarantine.Usage]:
         with transaction(self.connection):
             self.connection.execute("SAVEPOINT trial")
-            for place in range(len(group)):
+            for at in range(len(group)):
                 # Each on top of those before it: a change of the registry may contradict another one.
                 self.connection.execute("SAVEPOINT record")
                 try:
-                    store(self.connection, group.alone(place), self.bounds)
+                    alone = group.alone(at)
+                    store(self.connection, alone, place(alone, self._known), self.bounds)
                 except Exception as error:
                     if _is_environment(error):
                         raise
-                    group.fail(place, error)
+                    group.fail(at, error)
                     self.connection.execute("ROLLBACK TO record")
                 self.connection.execute("RELEASE record")
             # Only tried: the good ones are written together below, as any commit is.
             self.connection.execute("ROLLBACK TO trial")
             self.connection.execute("RELEASE trial")
             group.drop_faulty()
-            found, content = store(self.connection, group, self.bounds)
-            usage = self._trim(group)
-        return found, content, usage
+            found, appended = store(self.connection, group, place(group, self._known), self.bounds)
+            return found, appended, self._trim(group)
 
     def _learn(self, found: Mapping[SeriesKey, int]) -> None:
         self._count += len(found)
         if self._count > KNOWN_SERIES:
-            self.known.clear()
+            self._known.clear()
             self._count = len(found)
         for (product_key, device_key, measurepoint), series in found.items():
-            self.known.setdefault((product_key, device_key), {})[measurepoint] = series
+            self._known.setdefault((product_key, device_key), {})[measurepoint] = series
 
     def _trim(self, group: Group) -> quarantine.Usage:
-        if any(each.record.rejection is not None for each in group.special.values()):
+        if any(each.rejection is not None for each in group.special.values()):
             return quarantine.trim(self.connection, self.bounds)
         return self.usage
 

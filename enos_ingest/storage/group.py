@@ -5,17 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from enos_ingest.errors import StorageError
-from enos_ingest.outcome import Point, Record
+from enos_ingest.devices.changes import FactsWanted
+from enos_ingest.outcome import Record, Rejection
+from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage import change_rows, command_rows, inbox, quarantine
-from enos_ingest.storage.inbox import ORIGINS, Content
-from enos_ingest.storage.store import Done
+from enos_ingest.storage.inbox import ORIGINS, Appended
 
-__all__ = ["MAX_POINTS", "MAX_RECORDS", "Group", "SeriesIds", "SeriesKey", "append_points", "store"]
+__all__ = ["MAX_POINTS", "MAX_RECORDS", "Group", "Placed", "SeriesIds", "SeriesKey", "place", "store"]
 
 SeriesKey: TypeAlias = tuple[str, str, str]
 """Product key, device key, measurement point."""
@@ -41,206 +42,204 @@ _KEYS_A_STATEMENT = 100
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
-_Rows: TypeAlias = Sequence[tuple[Any, ...]]
-
 _NO_IDS: Mapping[str, int] = {}
-_NO_ROWS: _Rows = ()
+
+_as_tuple = itemgetter(slice(None))
+"""Makes a plain tuple of a point, which orjson takes no other way, and nothing of what is no JSON."""
 
 
 class Special(NamedTuple):
-    """A record that takes more than to append its points, and those of its points whose series is to be found yet.
+    """What a record asks the store for besides its points, see `Record`: its command and its changes as rows."""
 
-    `rows` are all its points, with the series' key in place of its id where that is not known; none where all are.
-    `command` is its command as a row, `changes` are its changes.
-    """
-
-    record: Record
-    rows: _Rows
-    command: command_rows.Row | None = None
-    changes: tuple[change_rows.Rows, ...] = ()
+    rejection: Rejection | None
+    activated: tuple[DeviceId, ...]
+    time: int
+    command: command_rows.Row | None
+    changes: tuple[change_rows.Rows, ...]
+    wanted: FactsWanted | None
+    serial: int
 
 
 class Group:
-    """Records of one transaction in the order in which they were handed in, each with who is told of its fate.
+    """Records of one transaction in the order in which they were handed in.
 
-    It is made in the event loop, record by record, and handed to the writer thread whole: an instruction of Python
-    there costs the loop as much, and a fight for the GIL on top. So what is done there for each record is done in C,
-    but for those that are `special`.
+    It is made in the event loop, record by record, and handed to the store's engine whole, which may be another
+    process: it can be pickled. What has to be done for each record is left to the engine, but for what can be wrong
+    with it, and what takes less than handing it over as it is.
     """
 
-    __slots__ = ("dones", "faults", "parts", "points", "size", "special")
+    __slots__ = ("faults", "parts", "points", "size", "special")
 
     def __init__(self) -> None:
-        self.dones: list[Done] = []
-        """Who is told, in the order of the records."""
         self.parts: list[bytes] = []
-        """Of each record its points as JSON rows, without the outer brackets; empty for those without, or special."""
+        """Of each record its points as a JSON array; empty where it has none."""
         self.points = 0
         """How many points they have together."""
         self.size = 0
         """How many bytes they have together, about."""
         self.special: dict[int, Special] = {}
-        """Records with new series, or with more than points, by their place."""
-        self.faults: dict[int, StorageError] = {}
+        """What records ask for besides points, by their place."""
+        self.faults: dict[int, str] = {}
         """Why no database could hold a record, by its place; nothing of it is written."""
 
     def __len__(self) -> int:
-        return len(self.dones)
+        return len(self.parts)
 
     @property
     def is_full(self) -> bool:
         """Whether further records belong to the next group."""
-        return len(self.dones) >= MAX_RECORDS or self.points >= MAX_POINTS or self.size >= MAX_BYTES
+        return len(self.parts) >= MAX_RECORDS or self.points >= MAX_POINTS or self.size >= MAX_BYTES
 
-    def add(self, record: Record, done: Done, known: SeriesIds) -> None:
+    def add(self, record: Record) -> None:
         """Append a record; whatever is wrong with it, it fails alone."""
-        points, rejection = record.points, record.rejection
-        part, rows, command = b"", _NO_ROWS, None
-        changes: tuple[change_rows.Rows, ...] = ()
+        points, part = record.points, b""
         try:
             if points:
-                part, rows = _encode(points, known)
-            if record.command is not None:
-                command = command_rows.to_row(record.command)
-            if record.changes:
-                changes = change_rows.to_rows(record.changes)
+                part = orjson.dumps(points, default=_as_tuple)
+            if (
+                record.rejection is not None
+                or record.activated
+                or record.changes
+                or record.command is not None
+                or record.wanted is not None
+                or record.serial
+            ):
+                self._add_special(record)
         except Exception as error:  # noqa: BLE001 - told to who waits for this record
-            self.fail(len(self.dones), error)
+            self.fail(len(self.parts), error)
+            part = b""
         else:
             self.points += len(points)
             self.size += len(part)
-            if (
-                rows
-                or rejection is not None
-                or record.activated
-                or command is not None
-                or changes
-                or record.wanted is not None
-            ):
-                self.special[len(self.dones)] = Special(record, rows, command, changes)
-                self.size += sum(len(row[2]) for row in rows) + change_rows.size(changes)
-                if rejection is not None:
-                    self.size += len(rejection.payload)
-                if command is not None:
-                    self.size += command_rows.size(command)
-        self.dones.append(done)
         self.parts.append(part)
 
     def takes(self, other: Group) -> bool:
         """Whether the records of both may be one group."""
         return (
-            len(self.dones) + len(other.dones) <= MAX_RECORDS
+            len(self.parts) + len(other.parts) <= MAX_RECORDS
             and self.points + other.points <= MAX_POINTS
             and self.size + other.size <= MAX_BYTES
         )
 
     def extend(self, other: Group) -> None:
         """Append the records of another group."""
-        before = len(self.dones)
-        self.dones += other.dones
+        before = len(self.parts)
         self.parts += other.parts
         self.points += other.points
         self.size += other.size
-        for place, special in other.special.items():
-            self.special[before + place] = special
-        for place, fault in other.faults.items():
-            self.faults[before + place] = fault
+        for at, special in other.special.items():
+            self.special[before + at] = special
+        for at, fault in other.faults.items():
+            self.faults[before + at] = fault
 
-    def fail(self, place: int, error: BaseException) -> None:
+    def fail(self, at: int, error: BaseException) -> None:
         """Note why a record cannot be stored; nothing of it will be."""
-        fault = StorageError(f"the record cannot be stored: {error}")
-        fault.__cause__ = error
-        self.faults[place] = fault
+        self.faults[at] = f"the record cannot be stored: {error}"
 
-    def alone(self, place: int) -> Group:
+    def alone(self, at: int) -> Group:
         """A group of one of the records, to see whether it can be written."""
         group = Group()
-        group.dones.append(self.dones[place])
-        group.parts.append(self.parts[place])
-        if place in self.special:
-            group.special[0] = self.special[place]
-        group.points = self._points_of(place)
+        group.parts.append(self.parts[at])
+        if at in self.special:
+            group.special[0] = self.special[at]
         return group
 
     def drop_faulty(self) -> None:
         """Keep nothing to write of records with a fault; who waits for them is still told."""
-        for place in self.faults:
-            self.points -= self._points_of(place)
-            self.parts[place] = b""
-            self.special.pop(place, None)
+        for at in self.faults:
+            if self.parts[at]:
+                self.points -= len(orjson.loads(self.parts[at]))
+                self.parts[at] = b""
+            self.special.pop(at, None)
 
-    def _points_of(self, place: int) -> int:
-        special = self.special.get(place)
-        return len(special.record.points) if special else len(orjson.loads(b"[" + self.parts[place] + b"]"))
+    def _add_special(self, record: Record) -> None:
+        command = None if record.command is None else command_rows.to_row(record.command)
+        changes = change_rows.to_rows(record.changes)
+        self.special[len(self.parts)] = Special(
+            record.rejection, record.activated, record.time, command, changes, record.wanted, record.serial
+        )
+        self.size += change_rows.size(changes)
+        if record.rejection is not None:
+            self.size += len(record.rejection.payload)
+        if command is not None:
+            self.size += command_rows.size(command)
 
 
-def append_points(connection: sqlite3.Connection, group: Group) -> Content:
-    """Append the points of a group without special records to the inbox."""
-    return inbox.append(connection, group.parts, group.points)
+class Placed(NamedTuple):
+    """The points of a group as rows of the inbox; those of series that are not known have their keys for an id."""
+
+    rows: list[Any]
+    unknown: set[SeriesKey]
+
+
+def place(group: Group, known: SeriesIds) -> Placed:
+    """Find the series of all points of a group; whatever is wrong with a record, it fails alone."""
+    placed = Placed([], set())
+    for at, part in enumerate(group.parts):
+        if part:
+            try:
+                rows, unknown = _place(orjson.loads(part), known)
+            except Exception as error:  # noqa: BLE001 - told to who waits for this record
+                group.fail(at, error)
+            else:
+                placed.rows.extend(rows)
+                placed.unknown.update(unknown)
+    return placed
 
 
 def store(
-    connection: sqlite3.Connection, group: Group, bounds: quarantine.Bounds
-) -> tuple[dict[SeriesKey, int], Content]:
+    connection: sqlite3.Connection, group: Group, placed: Placed, bounds: quarantine.Bounds
+) -> tuple[dict[SeriesKey, int], Appended]:
     """Write a group, whatever it holds, within the transaction that is open.
 
     Returns:
         the ids of series that were not known, and what was appended to the inbox; both hold once the transaction is
         committed.
     """
+    found = _series_ids(connection, placed.unknown)
+    rows = placed.rows
+    if found:
+        rows = [row if type(row[0]) is int else (found[row[0]], *row[1:]) for row in rows]
+    appended = inbox.append(connection, rows)
     special = group.special.values()
-    found = _series_ids(connection, {row[0] for each in special for row in each.rows if type(row[0]) is tuple})
-    parts = list(group.parts)
-    for place, each in group.special.items():
-        if each.rows:
-            parts[place] = orjson.dumps([(found.get(row[0], row[0]), *row[1:]) for row in each.rows])[1:-1]
-    content = inbox.append(connection, parts, group.points)
-    rejections = [each.record.rejection for each in special if each.record.rejection is not None]
-    quarantine.add(connection, rejections, bounds)
+    quarantine.add(connection, [each.rejection for each in special if each.rejection is not None], bounds)
     # Before activations: the device may be one of those that are registered here.
-    change_rows.put(connection, [(each.changes, each.record.wanted) for each in special])
+    change_rows.put(connection, [(each.changes, each.wanted) for each in special])
     for each in special:
         connection.executemany(
             "UPDATE devices SET activated = ? WHERE product_key = ? AND device_key = ? AND activated IS NULL",
-            [(each.record.time, *device) for device in each.record.activated],
+            [(each.time, *device) for device in each.activated],
         )
     command_rows.put(connection, [each.command for each in special if each.command is not None])
-    serial = max((each.record.serial for each in special), default=0)
+    serial = max((each.serial for each in special), default=0)
     if serial:
         connection.execute("UPDATE meta SET value = ? WHERE name = 'registry_serial'", (serial,))
-    return found, content
+    return found, appended
 
 
-def _encode(points: Sequence[Point], known: SeriesIds) -> tuple[bytes, _Rows]:
-    """The points as JSON rows without their outer brackets; or as rows, where a series is not known."""
+def _place(points: Sequence[Sequence[Any]], known: SeriesIds) -> Placed:
     rows: list[tuple[Any, ...]] = []
-    all_known = True
-    # Of one message most points have their device and their time in common: what is the same object is looked at once.
-    last_product = last_device = last_time = object()
+    unknown: set[SeriesKey] = set()
+    # Of one message most points have their device and their time in common.
+    last_product = last_device = last_time = None
     ids = _NO_IDS
     dumps, codes = orjson.dumps, _ORIGIN_CODES
     for product_key, device_key, measurepoint, time, value, quality, origin in points:
-        if device_key is not last_device or product_key is not last_product:
+        if device_key != last_device or product_key != last_product:
             last_product, last_device = product_key, device_key
             ids = known.get((product_key, device_key), _NO_IDS)
         # What is in the inbox must fit into `points`: there it would be too late to refuse it.
-        if time is not last_time:
+        if time != last_time:
             _require_int64(measurepoint, "time", time)
             last_time = time
         if quality is not None:
             _require_int64(measurepoint, "quality", quality)
-        text = dumps(value)
-        if text == b"null" and value is not None:
-            msg = f"{measurepoint}: {value} has no JSON form"
-            raise ValueError(msg)
         series: int | SeriesKey | None = ids.get(measurepoint)
         if series is None:
-            all_known = False
             series = (product_key, device_key, measurepoint)
-        rows.append((series, time, text.decode(), quality, codes[origin]))
-    if all_known:
-        return dumps(rows)[1:-1], _NO_ROWS
-    return b"", rows
+            unknown.add(series)
+        rows.append((series, time, dumps(value).decode(), quality, codes[origin]))
+    return Placed(rows, unknown)
 
 
 def _require_int64(measurepoint: str, what: str, value: object) -> None:

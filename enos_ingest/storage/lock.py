@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from enos_ingest.errors import StorageError
 
 __all__ = ["Lock"]
+
+PATIENCE_SECONDS = 3.0
+"""How long the lock is waited for: the store's process of a hub that was killed takes a moment to end."""
+
+_LOOK_SECONDS = 0.02
 
 
 class Lock:
@@ -27,12 +33,24 @@ class Lock:
         except OSError as error:
             raise StorageError(f"{file} cannot be made: {error.strerror or error}") from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._acquire(path, file)
+        except BaseException:
             os.close(self._descriptor)
-            if isinstance(error, BlockingIOError):
-                raise StorageError(f"database {path} is in use by another hub: stop that one first") from None
-            raise StorageError(f"{file} cannot be locked: {error.strerror or error}") from error
+            raise
+
+    def _acquire(self, path: Path, file: Path) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise StorageError(f"database {path} is in use by another hub: stop that one first") from None
+                time.sleep(_LOOK_SECONDS)  # nothing tells that a lock is free, but for waiting without end
+            except OSError as error:
+                raise StorageError(f"{file} cannot be locked: {error.strerror or error}") from error
+            else:
+                return
 
     def close(self) -> None:
         """Let others have the database."""

@@ -9,7 +9,7 @@ import orjson
 
 from enos_ingest.outcome import Point
 from enos_ingest.storage.faults import translated
-from enos_ingest.storage.inbox import ORIGINS, Row, pending
+from enos_ingest.storage.inbox import ORIGINS, Found, pending
 from enos_ingest.storage.opened import MAX_TIME, MIN_TIME, PAGE, OpenedReader, within
 from enos_ingest.storage.store import QuarantineEntry, QuarantineSummary
 from enos_ingest.storage.transactions import snapshot
@@ -112,12 +112,12 @@ class SqliteReader(OpenedReader):
             return self._read(SERIES, device)
         return self._read(_ONE_SERIES, {**device, "measurepoint": measurepoint})
 
-    def _pending(self, series: list[tuple[int, str]], first: int, last: int) -> Mapping[int, dict[int, Row]]:
+    def _pending(self, series: list[tuple[int, str]], first: int, last: int) -> Mapping[int, dict[int, Found]]:
         with translated(self._path):
             return pending(self._connection, [series_id for series_id, _ in series], first, last)
 
 
-def _merged(folded: Iterator[Row], arrived: dict[int, Row]) -> Iterator[Row]:
+def _merged(folded: Iterator[Found], arrived: dict[int, Found]) -> Iterator[Found]:
     """Both by time; of two rows of one time the one that arrived later, which is never the folded one."""
     waiting = deque(sorted(arrived))
     for row in folded:
@@ -129,6 +129,6 @@ def _merged(folded: Iterator[Row], arrived: dict[int, Row]) -> Iterator[Row]:
         yield arrived[time]
 
 
-def _point(product_key: str, device_key: str, measurepoint: str, row: Row) -> Point:
+def _point(product_key: str, device_key: str, measurepoint: str, row: Found) -> Point:
     time, value, quality, origin = row
     return Point(product_key, device_key, measurepoint, time, orjson.loads(value), quality, ORIGINS[origin])

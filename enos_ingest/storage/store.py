@@ -9,11 +9,33 @@ from enos_ingest.devices.directory import Directory
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
 
-__all__ = ["Committer", "Done", "QuarantineEntry", "QuarantineSummary", "StoredRegistry", "Writer", "WriterStats"]
+__all__ = [
+    "Committer",
+    "Done",
+    "FoldState",
+    "QuarantineEntry",
+    "QuarantineSummary",
+    "StoredRegistry",
+    "Writer",
+    "WriterStats",
+]
 
 
 Done: TypeAlias = Callable[[StorageError | None], None]
 """Is told that a record is on disk, or why it never will be."""
+
+
+class FoldState(NamedTuple):
+    """How it stands with the fold.
+
+    `points` are committed and wait in the inbox, `folds` were finished, which commits could find in their way for so
+    many `seconds`; `failure` says why it cannot go on now, None while it can.
+    """
+
+    points: int
+    folds: int
+    seconds: float
+    failure: str | None
 
 
 class WriterStats(NamedTuple):

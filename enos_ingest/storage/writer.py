@@ -1,26 +1,24 @@
-"""The writer thread: group commit, retries, the fold beside them, and telling who waits."""
+"""The writer: gathers records in the event loop, hands them to the engine, and tells who waits for them."""
 
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count, repeat
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from typing import NamedTuple
 
+from enos_ingest.devices.changes import FactsWanted
 from enos_ingest.errors import StorageError, StoreClosedError
 from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Record
-from enos_ingest.storage.database import Database
-from enos_ingest.storage.faults import explain, translated
-from enos_ingest.storage.fold import Fold
+from enos_ingest.storage.engine import Abandoned, Committed, Failed, Folded, Word
 from enos_ingest.storage.group import Group
-from enos_ingest.storage.quarantine import Bounds, Usage
-from enos_ingest.storage.store import Done, WriterStats
+from enos_ingest.storage.link import Link, ThreadLink
+from enos_ingest.storage.process import ProcessLink
+from enos_ingest.storage.quarantine import Bounds
+from enos_ingest.storage.store import Done, FoldState, WriterStats
 
 __all__ = ["SqliteWriter"]
 
@@ -30,14 +28,16 @@ QUARANTINE_ROWS = 10_000
 QUARANTINE_BYTES = 64 * 2**20
 """What is kept of rejected messages unless the caller says otherwise: enough for a person to see what is wrong."""
 
-FIRST_PAUSE = 0.1
-LAST_PAUSE = 2.0
-"""Seconds between tries while the database cannot commit: the first short, because most locks are; the last short
-enough that devices are served again within seconds of the disk having space."""
+
+class _Handed(NamedTuple):
+    """What is kept here of a group that was handed in: who is told of each record, and what records have asked for."""
+
+    dones: list[Done]
+    wanted: dict[int, FactsWanted]
 
 
 class SqliteWriter:
-    """The `Writer` for SQLite: one thread that commits whatever has been handed in meanwhile.
+    """The `Writer` for SQLite: whatever has been handed in meanwhile is committed together.
 
     Made and used in a running event loop; `close` must be awaited before that loop ends. Opening blocks: it belongs
     before the listeners.
@@ -46,6 +46,8 @@ class SqliteWriter:
         path: the database; made where it is missing.
         quarantine_rows, quarantine_bytes: how much of rejected messages is kept.
         on_state: called in the event loop when `stats().failure` changes, with its new value.
+        on_lost: called in the event loop when the engine has ended by itself: nothing is stored any more.
+        process: whether the engine has a process of its own, in place of a thread of this one.
 
     Raises:
         StorageError: the database cannot be opened or written.
@@ -58,41 +60,35 @@ class SqliteWriter:
         quarantine_rows: int = QUARANTINE_ROWS,
         quarantine_bytes: int = QUARANTINE_BYTES,
         on_state: Callable[[str | None], None] | None = None,
+        on_lost: Callable[[], None] | None = None,
+        process: bool = False,
     ) -> None:
         if quarantine_rows < 0 or quarantine_bytes < 0:
             msg = "quarantine_rows and quarantine_bytes cannot be negative"
             raise ValueError(msg)
         self._loop = asyncio.get_running_loop()
-        # Records as they are handed in, no group when the fold has something to do, False at the end.
-        self._groups: queue.SimpleQueue[Group | bool] = queue.SimpleQueue()
-        with translated(path):
-            self._database = Database(path, Bounds(quarantine_rows, quarantine_bytes))
-            try:
-                self._fold = Fold(self._database.connection, self._database.path, self._look)
-            except BaseException:
-                self._database.close()
-                raise
+        make = ProcessLink if process else ThreadLink
+        self.link: Link = make(path, Bounds(quarantine_rows, quarantine_bytes), self._hear, self._link_ended)
         self._on_state = on_state
-        self._handed_in = Group()
+        self._on_lost = on_lost
+        self._group = Group()
+        self._dones: list[Done] = []
+        self._wanted: dict[int, FactsWanted] = {}
+        self._handed: deque[_Handed] = deque()
         self._too_late: list[Done] = []
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = False
-        # Everything counted here belongs to the event loop's thread: the writer thread only sends it over.
+        self._lost = False
         self._pending = 0
         self._commits = 0
         self._records = 0
         self._points = 0
         self._failed_commits = 0
         self._failure: str | None = None
-        self._usage = self._database.usage
+        self._usage, self._fold = self.link.opened
         self._last_seconds = 0.0
         self._worst_seconds = 0.0
         self._total_seconds = 0.0
-        # What the two threads share, besides the queue and the counters of the fold, which the loop only reads.
-        self._closing = threading.Event()
-        # A daemon, so that a program that ends without `close` ends; SQLite then recovers at the next start.
-        self._thread = threading.Thread(target=self._run, name="enos-ingest-writer", daemon=True)
-        self._thread.start()
 
     def commit(self, record: Record, done: Done) -> None:
         """Hand a record in; `done` is told once it is on disk, in the order of the calls."""
@@ -101,10 +97,13 @@ class SqliteWriter:
             return
         self._pending += 1
         # All of one turn of the event loop are handed over together.
-        if not self._handed_in.dones:
+        if not self._dones:
             self._loop.call_soon(self._hand_over)
-        self._handed_in.add(record, done, self._database.known)
-        if self._handed_in.is_full:
+        if record.wanted is not None:
+            self._wanted[len(self._dones)] = record.wanted
+        self._dones.append(done)
+        self._group.add(record)
+        if self._group.is_full:
             self._hand_over()
 
     def stats(self) -> WriterStats:
@@ -122,7 +121,7 @@ class SqliteWriter:
             last_commit_seconds=self._last_seconds,
             worst_commit_seconds=self._worst_seconds,
             unfolded_points=self._fold.points,
-            folds=self._fold.count,
+            folds=self._fold.folds,
             fold_seconds_total=self._fold.seconds,
             fold_failure=self._fold.failure,
         )
@@ -134,17 +133,19 @@ class SqliteWriter:
         with `StoreClosedError`.
         """
         if not self._closed:
-            self._closed = True
             self._hand_over()
-            self._closing.set()
-            self._groups.put(False)
+            self._closed = True
+            if self._lost:
+                self._finish()
+            else:
+                self.link.close()
         await asyncio.shield(self._ended)
-        self._thread.join()
 
     def _hand_over(self) -> None:
-        if self._handed_in.dones:
-            self._groups.put(self._handed_in)
-            self._handed_in = Group()
+        if self._dones:
+            self._handed.append(_Handed(self._dones, self._wanted))
+            self.link.send(self._group)
+            self._group, self._dones, self._wanted = Group(), [], {}
 
     def _refuse(self, done: Done) -> None:
         """Tell one that came too late, after all that were in time."""
@@ -153,114 +154,74 @@ class SqliteWriter:
         else:
             self._too_late.append(done)
 
-    def _look(self) -> None:
-        """Have the writer thread look at the fold; called in any thread."""
-        self._groups.put(True)
+    def _hear(self, word: Word) -> None:
+        match word:
+            case Committed():
+                self._committed(word)
+            case Folded(fold):
+                self._folded(fold)
+            case Failed(failure):
+                self._failed_commits += 1
+                self._set_failure(failure)
+            case Abandoned(records, failure):
+                self._abandon(self._take(records), failure)
 
-    # The writer thread.
-
-    def _run(self) -> None:
-        failure = None
-        waiting: deque[Group] = deque()
-        ended = False
-        try:
-            while waiting or not ended:
-                ended = ended or self._take(waiting)
-                idle = not waiting
-                if waiting:
-                    group = waiting.popleft()
-                    while waiting and group.takes(waiting[0]):
-                        group.extend(waiting.popleft())
-                    failure = self._commit(group) if failure is None else self._give_up(group, failure)
-                if not ended:
-                    self._fold.advance(idle=idle, quiet=not waiting and self._groups.empty())
-        finally:
-            self._end()
-
-    def _take(self, waiting: deque[Group]) -> bool:
-        """Take all records that are there, having waited where nothing is to be done; True if none comes after them."""
-        try:
-            handed_in = self._groups.get(timeout=0 if waiting else self._fold.patience())
-            while handed_in is not False:
-                if handed_in is not True:
-                    waiting.append(handed_in)
-                handed_in = self._groups.get_nowait()
-        except queue.Empty:
-            return False
-        return True
-
-    def _commit(self, group: Group) -> str | None:
-        """Commit, however often it takes; returns why not, once the store is closing and cannot."""
-        pause = FIRST_PAUSE
-        while True:
-            last_try = self._closing.is_set()
-            started = perf_counter()
-            try:
-                self._fold.make_room(group.points)
-                content = self._database.commit(group)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live and the group be kept
-                failure = explain(error, self._database.path)
-                self._tell(self._failed, failure)
-                if last_try:
-                    return self._give_up(group, failure)
-                self._closing.wait(pause)
-                pause = min(2 * pause, LAST_PAUSE)
-            else:
-                seconds = perf_counter() - started
-                self._fold.appended(content)
-                self._tell(self._committed, group, self._database.usage, seconds)
-                return None
-
-    def _give_up(self, group: Group, failure: str) -> str:
-        self._tell(self._abandoned, group, failure)
-        return failure
-
-    def _end(self) -> None:
-        try:
-            try:
-                self._fold.close()
-            finally:
-                self._database.close()
-        except Exception as error:  # noqa: BLE001 - all is committed or refused; the next start folds the log in
-            self._tell(self._failed, explain(error, self._database.path))
-        self._tell(self._finished)
-
-    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:
-            # The loop was closed without awaiting `close`: nobody is left to be told, and nobody is answered.
-            if not self._loop.is_closed():
-                raise
-
-    # Back in the event loop.
-
-    def _committed(self, group: Group, usage: Usage, seconds: float) -> None:
-        self._pending -= len(group)
+    def _committed(self, word: Committed) -> None:
         self._commits += 1
-        self._last_seconds = seconds
-        self._worst_seconds = max(self._worst_seconds, seconds)
-        self._total_seconds += seconds
-        self._usage = usage
-        self._records += len(group) - len(group.faults)
-        self._points += group.points
+        self._last_seconds = word.seconds
+        self._worst_seconds = max(self._worst_seconds, word.seconds)
+        self._total_seconds += word.seconds
+        self._usage = word.usage
+        self._records += word.records - len(word.faults)
+        self._points += word.points
+        self._folded(word.fold)
         # Before those who wait are told: they may ask.
         self._set_failure(None)
-        if group.faults:
-            _tell_all(group.dones, map(group.faults.get, count()))
-        else:
-            _tell_all(group.dones, repeat(None))
+        before = 0
+        for handed in self._take(word.records):
+            for at, wanted in handed.wanted.items():
+                wanted.result = word.found.get(before + at, wanted.result)
+            if word.faults:
+                faults = (word.faults.get(at) for at in count(before))
+                _tell_all(handed.dones, (None if fault is None else StorageError(fault) for fault in faults))
+            else:
+                _tell_all(handed.dones, repeat(None))
+            before += len(handed.dones)
 
-    def _failed(self, failure: str) -> None:
-        self._failed_commits += 1
-        self._set_failure(failure)
+    def _take(self, records: int) -> list[_Handed]:
+        """The oldest that were handed in, so many records; a group is committed with others, never in parts."""
+        taken = []
+        while records:
+            handed = self._handed.popleft()
+            records -= len(handed.dones)
+            taken.append(handed)
+        self._pending -= sum(len(handed.dones) for handed in taken)
+        return taken
 
-    def _abandoned(self, group: Group, failure: str) -> None:
-        self._pending -= len(group)
+    def _abandon(self, taken: Iterable[_Handed], failure: str) -> None:
         msg = f"the store was closed before this record could be committed: {failure}"
-        _tell_all(group.dones, repeat(StoreClosedError(msg)))
+        for handed in taken:
+            _tell_all(handed.dones, repeat(StoreClosedError(msg)))
 
-    def _finished(self) -> None:
+    def _folded(self, fold: FoldState) -> None:
+        before, self._fold = self._fold.failure, fold
+        if fold.failure is None and before is not None:
+            log.info("points are folded again", points=fold.points)
+        elif fold.failure is not None and fold.failure != before:
+            log.error("points stay in the inbox: folding them fails, and is tried again", reason=fold.failure)
+
+    def _link_ended(self, reason: str | None) -> None:
+        if reason is not None:
+            self._lost = True
+            self._set_failure(f"the store has ended ({reason}): nothing is stored until the service is started again")
+            if self._on_lost is not None and not self._closed:
+                self._on_lost()
+        if self._closed:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._handed:
+            self._abandon(self._take(self._pending), self._failure or "it had ended")
         _tell_all(self._too_late, repeat(StoreClosedError("the store is closed")))
         self._too_late.clear()
         self._ended.set_result(None)

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from enos_ingest.errors import StorageError, StoreClosedError
-from enos_ingest.storage import database, sqlite, writer
+from enos_ingest.storage import database, engine, sqlite
+from enos_ingest.storage.link import ThreadLink
 from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.writer import SqliteWriter
 from tests.storage.samples import commit, open_writer, point, record, stored
@@ -106,7 +107,7 @@ def test_a_lock_is_said_and_waited_for(path: Path) -> None:
 
 def test_close_gives_up_after_a_last_try(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing a store that cannot commit ends its pause, tries once more, and fails what is left."""
-    monkeypatch.setattr(writer, "FIRST_PAUSE", 3600)
+    monkeypatch.setattr(engine, "FIRST_PAUSE", 3600)
 
     async def run() -> None:
         states = States()
@@ -131,7 +132,7 @@ def test_close_gives_up_after_a_last_try(path: Path, monkeypatch: pytest.MonkeyP
 
 def test_close_commits_when_the_last_try_succeeds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that is gone when the store closes costs nothing."""
-    monkeypatch.setattr(writer, "FIRST_PAUSE", 3600)
+    monkeypatch.setattr(engine, "FIRST_PAUSE", 3600)
 
     async def run() -> None:
         states = States()
@@ -158,7 +159,8 @@ def test_a_locked_database_is_not_opened(path: Path, monkeypatch: pytest.MonkeyP
 def page_limit(opened: SqliteWriter, folder: Path) -> Callable[[], object]:
     """Let SQLite find the disk full: the file may not grow by a page; returns what ends it."""
     assert folder
-    connection = opened._database.connection  # noqa: SLF001 - the limit holds for one connection only
+    assert isinstance(opened.link, ThreadLink)
+    connection = opened.link.engine.database.connection  # the limit holds for one connection only
     connection.execute("PRAGMA max_page_count = 1")
     return lambda: connection.execute("PRAGMA max_page_count = 1000000")
 

@@ -185,9 +185,9 @@ def test_the_bytes_of_commands_fill_a_group() -> None:
     """Long payloads count: a transaction that holds enough of them takes no more."""
     group = Group()
     long = ordered(command(payload=bytes(MAX_BYTES // 2)))
-    group.add(long, lambda _: None, {})
+    group.add(long)
     assert not group.is_full
-    group.add(long, lambda _: None, {})
+    group.add(long)
     assert group.is_full
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import queue
 import signal
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import orjson
 import pytest
 
 from enos_ingest.commands.command import State
-from enos_ingest.storage import fold, inbox, sorter
+from enos_ingest.storage import fold, inbox
 from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.fold import Fold
 from enos_ingest.storage.sqlite import connect_writer
-from tests.storage.samples import DEVICE, PATIENCE, PRODUCT, command, stored
+from tests.storage.samples import DEVICE, PRODUCT, command, stored
 
 WRITER = """
 import asyncio, sys
@@ -130,12 +128,11 @@ OVERWRITER = """
 import asyncio, sys
 from pathlib import Path
 from tests.storage.samples import commit, point, record
-from enos_ingest.storage import fold, sorter
+from enos_ingest.storage import fold
 from enos_ingest.storage.writer import SqliteWriter
 
 # Always amid a fold: small ones of many steps, one after another.
-fold.FOLD_POINTS, fold.MOST_POINTS, fold.SMALL_POINTS, sorter.SORT_POINTS = 200, 1000, 10, 300
-sorter.SLICE_SIZE, sorter.REMOVED_SIZE, fold.IDLE_SECONDS = 1500, 500, 0.0
+fold.FOLD_POINTS, fold.MOST_POINTS, fold.SLICE_SIZE, fold.REMOVED_SIZE, fold.IDLE_SECONDS = 200, 1000, 1500, 500, 0.0
 
 async def main():
     writer, number = SqliteWriter(Path(sys.argv[1])), int(sys.argv[2])
@@ -183,11 +180,10 @@ def test_a_power_cut_leaves_a_moment_that_was(tmp_path: Path, monkeypatch: pytes
 
     Transactions of the fold are not synced: the log may end before them, between them or after them.
     """
-    for module, name, value in [
-        (fold, "FOLD_POINTS", 20), (fold, "SMALL_POINTS", 5), (fold, "IDLE_SECONDS", 0.0),
-        (sorter, "SORT_POINTS", 30), (sorter, "SLICE_SIZE", 300), (sorter, "REMOVED_SIZE", 200),
+    for name, value in [
+        ("FOLD_POINTS", 20), ("IDLE_SECONDS", 0.0), ("SLICE_SIZE", 300), ("REMOVED_SIZE", 200)
     ]:  # fmt: skip
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(fold, name, value)
     path = tmp_path / "x.db"
     moments = _accept_and_fold(path)
     header, frame = 32, 24 + 4096
@@ -218,21 +214,16 @@ def _accept_and_fold(path: Path) -> list[dict[int, int]]:
     connection.execute("INSERT INTO series VALUES (1, ?, ?, 'temp')", (PRODUCT, DEVICE))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    ready: queue.SimpleQueue[None] = queue.SimpleQueue()
-    folding = Fold(connection, path, lambda: ready.put(None))
+    folding = Fold(connection, path)
     moments: list[dict[int, int]] = [{}]
     try:
         for value in range(1, 21):
             times = [time * value % 17 for time in range(12)]
-            rows = [[1, time, str(value), None, 0] for time in times]
-            folding.appended(inbox.append(connection, [orjson.dumps(rows)[1:-1]], len(rows)))
+            folding.appended(inbox.append(connection, [(1, time, str(value), None, 0) for time in times]))
             moments.append(moments[-1] | dict.fromkeys(times, value))
-            for _ in range(value % 5):
+            for _ in range(4 * (value % 5)):
                 folding.advance(idle=True)
-            if folding.patience() is None:
-                ready.get(timeout=PATIENCE)
-        assert folding.count > 3
-        folding.close()
+        assert folding.state.folds > 3
         for suffix in ("", "-wal"):
             (path.parent / f"kept{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
     finally:

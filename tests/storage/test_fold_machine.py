@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import shutil
 import sqlite3
 import tempfile
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from enos_ingest.outcome import Point
-from enos_ingest.storage import fold, inbox, opened, sorter
+from enos_ingest.storage import fold, inbox, opened
 from enos_ingest.storage.fold import Fold
 from enos_ingest.storage.inbox import ORIGINS
 from enos_ingest.storage.reader import SqliteReader
@@ -30,7 +29,7 @@ PRODUCT = "EbxGvUrE"
 SERIES = {1: ("d1", "a"), 2: ("d1", "b"), 3: ("d2", "a")}
 TIMES = 5
 PATIENCE = 60
-"""Seconds after which a test that waits for the sorter is given up."""
+"""Seconds that are as good as for ever."""
 
 Key: TypeAlias = tuple[int, int]
 """Series and time."""
@@ -51,9 +50,9 @@ many = st.lists(st.lists(rows, min_size=1, max_size=8), min_size=1, max_size=4)
 
 SMALL: list[tuple[ModuleType, dict[str, float]]] = [
     # So small that a few points take several sorts, several slices and several removals, and fill the inbox.
-    (fold, {"FOLD_POINTS": 6, "FOLD_SIZE": 2000, "MOST_POINTS": 40, "MOST_SIZE": 6000, "SMALL_POINTS": 8,
-            "FOLD_SECONDS": 3600.0, "IDLE_SECONDS": 3600.0, "FIRST_PAUSE": 0.0, "LAST_PAUSE": 0.0}),
-    (sorter, {"SORT_POINTS": 10, "SORT_SIZE": 1000, "SLICE_SIZE": 150, "REMOVED_SIZE": 100}),
+    (fold, {"FOLD_POINTS": 6, "FOLD_SIZE": 2000, "MOST_POINTS": 40, "MOST_SIZE": 6000,
+            "FOLD_SECONDS": 3600.0, "IDLE_SECONDS": 3600.0, "FIRST_PAUSE": 0.0, "LAST_PAUSE": 0.0,
+            "SLICE_SIZE": 150, "REMOVED_SIZE": 100}),
     (opened, {"PAGE": 2}),
 ]  # fmt: skip
 
@@ -79,18 +78,16 @@ class FoldMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         """Start as a service does."""
-        self.sorted: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.connection = connect_writer(self.path, busy_ms=1)
         # The disk is not what is tested here; `unsynced` sets it back, which costs little.
         self.connection.execute("PRAGMA synchronous = OFF")
-        self.fold = Fold(self.connection, self.path, lambda: self.sorted.put(None))
+        self.fold = Fold(self.connection, self.path)
         self.reader = SqliteReader(self.path)
 
     def close(self) -> None:
         """Stop as a service does."""
         self.paused.clear()
         self.reader.close()
-        self.fold.close()
         self.connection.close()
 
     def teardown(self) -> None:
@@ -113,11 +110,11 @@ class FoldMachine(RuleBasedStateMachine):
     @rule(batches=few | many, idle=st.booleans())
     def commit(self, batches: list[list[tuple[Any, ...]]], idle: bool) -> None:
         """What the writer does for a group, and then for the fold."""
-        parts = [orjson.dumps(batch)[1:-1] for batch in batches]
-        points = sum(map(len, batches))
+        rows = [tuple(row) for batch in batches for row in batch]
+        points = len(rows)
         self.fold.make_room(points)
         assert not self.fold.points or self.fold.points + points <= fold.MOST_POINTS
-        self.fold.appended(inbox.append(self.connection, parts, points))
+        self.fold.appended(inbox.append(self.connection, rows))
         for batch in batches:
             for series, time, *stored in batch:
                 self.model[series, time] = (stored[0], stored[1], stored[2])
@@ -127,15 +124,12 @@ class FoldMachine(RuleBasedStateMachine):
     @rule(idle=st.booleans())
     def go_on(self, idle: bool) -> None:
         """The fold does what is due."""
-        # As the writer does, which takes everything that is there.
-        while not self.sorted.empty():
-            self.sorted.get()
         self.fold.advance(idle=idle)
-        assert self.fold.failure is None
+        assert self.fold.state.failure is None
 
     @rule()
     def wait(self) -> None:
-        """What the writer does when nothing comes: it waits as long as the fold says, or until the sorter calls."""
+        """What the engine does when nothing comes: it waits as long as the fold says."""
         if self.fold.points:
             patience = self.fold.patience()
             if patience is not None and patience > PATIENCE:
@@ -143,10 +137,7 @@ class FoldMachine(RuleBasedStateMachine):
                     later.setattr(fold, "FOLD_SECONDS", 0.0)
                     self.go_on(idle=True)
                 return
-            try:
-                self.sorted.get(timeout=PATIENCE if patience is None else patience)
-            except queue.Empty:
-                assert patience is not None, "the fold waits for a call that does not come"
+            assert patience == 0, "the fold waits for what does not come"
             self.go_on(idle=True)
 
     @rule(idle=st.booleans())
@@ -155,10 +146,10 @@ class FoldMachine(RuleBasedStateMachine):
         with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             self.fold.advance(idle=idle)
-            assert self.fold.failure is None or "is locked by another program" in self.fold.failure
+            assert self.fold.state.failure is None or "is locked by another program" in self.fold.state.failure
             other.execute("ROLLBACK")
         # Until the next step that is done the failure stands.
-        self.fold.failure = None
+        self.fold._failure = None  # noqa: SLF001
 
     @rule()
     def restart(self) -> None:
@@ -219,7 +210,7 @@ class FoldMachine(RuleBasedStateMachine):
     @invariant()
     def the_inbox_is_counted(self) -> None:
         """What the fold believes of the inbox is so."""
-        assert self.fold.points == inbox.content(self.connection).points
+        assert self.fold.points == self.connection.execute("SELECT coalesce(sum(points), 0) FROM inbox").fetchone()[0]
 
 
 def key(point: Point) -> Key:

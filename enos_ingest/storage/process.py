@@ -1,0 +1,198 @@
+"""An engine in a process of its own: it has an interpreter to itself, and commits while the event loop is busy.
+
+The process lives as long as the hub. Where it dies, by a kill or for want of memory, what it had not answered for stays
+without an answer and the hub ends: what is not certain to be stored is sent again by the devices. Where the hub dies,
+it drops what it has not committed, which nobody was answered for either, and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+from enos_ingest.errors import EnosIngestError, StorageError
+from enos_ingest.storage.engine import Engine, Inlet, Opened, Word
+from enos_ingest.storage.frames import Frames, to_frame
+from enos_ingest.storage.group import Group
+from enos_ingest.storage.link import Ended, Hear
+from enos_ingest.storage.quarantine import Bounds
+
+__all__ = ["ProcessLink", "main"]
+
+_START_SECONDS = 60.0
+"""Starting Python takes 0.1 s; a database that was not closed may have a long log to read."""
+
+_READ_BYTES = 256 * 1024
+
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from enos_ingest.storage.process import main; main()"
+_ROOT = Path(__file__).parents[2]
+"""The folder that the package is imported from; the process looks there last, where it is installed long before."""
+
+_COLLECT_AFTER = 100_000
+"""Objects made and not freed until the collector looks for cyclic garbage: points are in no cycle, and many."""
+
+
+class ProcessLink:
+    """An engine in another process, from the hub's side."""
+
+    def __init__(self, path: Path, bounds: Bounds, hear: Hear, ended: Ended) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hear = hear
+        self._ended = ended
+        self._frames = Frames()
+        self._unsent: deque[memoryview] = deque()
+        self._closed = False
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno()), str(path)]
+            self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                [*command, *map(str, bounds)], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            )
+        try:
+            self.opened = self._await_start()
+        except BaseException:
+            self._socket.close()
+            self._process.kill()
+            self._process.wait()
+            raise
+        self._socket.setblocking(False)
+        self._loop.add_reader(self._socket, self._readable)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def send(self, group: Group) -> None:
+        """Hand a group in."""
+        self._write(to_frame(group))
+
+    def close(self) -> None:
+        """Ask for the end."""
+        self._closed = True
+        self._write(to_frame(None))
+
+    def _await_start(self) -> Opened:
+        self._socket.settimeout(_START_SECONDS)
+        try:
+            while data := self._socket.recv(_READ_BYTES):
+                for found in self._frames.feed(data):
+                    if isinstance(found, EnosIngestError):
+                        raise found
+                    assert isinstance(found, Opened)
+                    return found
+        except TimeoutError:
+            raise StorageError(f"the store's process has not opened the database in {_START_SECONDS:g} s") from None
+        raise StorageError(f"the store's process cannot start: {self._how(self._process.wait())}")
+
+    def _write(self, data: bytes) -> None:
+        """Send, or keep what the process does not take yet: no more than may be in flight."""
+        rest = memoryview(data)
+        if not self._unsent:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # it has ended, which is read as well
+        if rest:
+            if not self._unsent:
+                self._loop.add_writer(self._socket, self._writable)
+            self._unsent.append(rest)
+
+    def _writable(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent[0] = self._unsent[0][self._socket.send(self._unsent[0]) :]
+                if not self._unsent[0]:
+                    self._unsent.popleft()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()
+        self._loop.remove_writer(self._socket)
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        for word in self._frames.feed(data):
+            self._hear(word)
+        if not data:
+            self._unsent.clear()
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+            # It may take a moment to end; the event loop has other things to do.
+            waiting = self._loop.run_in_executor(None, self._process.wait)
+            waiting.add_done_callback(lambda future: self._gone(future.result()))
+
+    def _gone(self, code: int) -> None:
+        self._ended(None if self._closed and code == 0 else self._how(code))
+
+    @staticmethod
+    def _how(code: int) -> str:
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+class _HubEndedError(Exception):
+    """Nobody is there to be told of commits any more."""
+
+
+class _Stream(Inlet):
+    """Groups from the hub; None after the last."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        super().__init__()
+        self._socket = stream
+        self._frames = Frames()
+        self._groups: deque[Group | None] = deque()
+        self._poll = select.poll()
+        self._poll.register(stream, select.POLLIN)
+
+    def _next(self, timeout: float | None) -> Group | None:
+        while not self._groups:
+            if not self._poll.poll(None if timeout is None else timeout * 1000):
+                return None
+            data = self._socket.recv(_READ_BYTES)
+            if not data:
+                raise _HubEndedError
+            self._groups.extend(self._frames.feed(data))
+        group = self._groups.popleft()
+        self.ended = group is None
+        return group
+
+
+def main() -> None:
+    """The program of the process: `FOLDER DESCRIPTOR DATABASE ROWS BYTES`."""
+    # A terminal's Ctrl-C and a supervisor's SIGTERM reach it too: it ends when the hub has handed in its last.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    descriptor, path, rows, size = sys.argv[2:]
+    with socket.socket(fileno=int(descriptor)) as stream:
+
+        def say(word: Word | Opened | EnosIngestError) -> None:
+            stream.sendall(to_frame(word))
+
+        try:
+            engine = Engine(Path(path), Bounds(int(rows), int(size)), _Stream(stream), say)
+        except EnosIngestError as error:
+            say(error)
+            return
+        say(engine.opened)
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER, 5, 5)
+        try:
+            engine.run()
+        except (_HubEndedError, BrokenPipeError, ConnectionResetError):
+            return
