@@ -40,6 +40,10 @@ class Link(Protocol):
         """Ask for the end, once what was handed in is committed."""
         ...
 
+    def join(self) -> None:
+        """Wait for the last moment of an engine that has said that it ended."""
+        ...
+
 
 class _Queue(Inlet):
     """Groups from another thread; None after the last."""
@@ -68,7 +72,8 @@ class ThreadLink:
         self.engine = Engine(path, bounds, self._inlet, self._say)
         self.opened = self.engine.opened
         # A daemon, so that a program that ends without `close` ends; SQLite then recovers at the next start.
-        threading.Thread(target=self._run, name="enos-ingest-writer", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="enos-ingest-writer", daemon=True)
+        self._thread.start()
 
     def send(self, group: Group) -> None:
         """Hand a group in."""
@@ -77,6 +82,10 @@ class ThreadLink:
     def close(self) -> None:
         """Ask for the end."""
         self._inlet.groups.put(None)
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join()
 
     # The thread.
 

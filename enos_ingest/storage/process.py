@@ -31,9 +31,17 @@ _START_SECONDS = 60.0
 
 _READ_BYTES = 256 * 1024
 
-_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from enos_ingest.storage.process import main; main()"
+# Our package from where it is imported here, and from nowhere else: both sides must be of one version. Its folder may
+# hold anything, so nothing else is looked for there.
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import enos_ingest
+del sys.path[0]
+from enos_ingest.storage.process import main
+main()
+"""
 _ROOT = Path(__file__).parents[2]
-"""The folder that the package is imported from; the process looks there last, where it is installed long before."""
 
 _COLLECT_AFTER = 100_000
 """Objects made and not freed until the collector looks for cyclic garbage: points are in no cycle, and many."""
@@ -78,6 +86,10 @@ class ProcessLink:
         """Ask for the end."""
         self._closed = True
         self._write(to_frame(None))
+
+    def join(self) -> None:
+        """Wait for the end of the process."""
+        self._process.wait()
 
     def _await_start(self) -> Opened:
         self._socket.settimeout(_START_SECONDS)

@@ -140,6 +140,7 @@ class SqliteWriter:
             else:
                 self.link.close()
         await asyncio.shield(self._ended)
+        self.link.join()
 
     def _hand_over(self) -> None:
         if self._dones:
