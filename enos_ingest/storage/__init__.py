@@ -11,10 +11,13 @@ inbox         points as they arrive, until they are folded
 quarantine    rejected messages, bounded by rows and by bytes
 command_rows  commands as the writer stores them
 change_rows   what else uplinks change, as the writer stores it: topology, attributes, tags, events, presence
-database      the writer's connection: one commit, and whether it reached the file that people see
+writer        in the event loop: gathers records, hands them to the engine, tells who waits
+link          joins the writer to an engine in a thread
+process       joins it to an engine in a process of its own
+frames        what the two processes say, in a stream of bytes
+engine        owns the database: group commit, retries, the fold in between
+database      the engine's connection: one commit, and whether it reached the file that people see
 fold          brings points from the inbox into their place, beside the commits
-sorter        the thread that sorts for the fold
-writer        the writer thread: group commit, retries, telling who waits
 opened        what all who read have in common: a connection, pages, its end
 reader        points, latest values and rejected messages, read without blocking the writer
 facts         attributes, tags, events and presence, read
