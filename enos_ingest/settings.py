@@ -188,6 +188,14 @@ class CommandsSettings:
             "Commands that wait for one device to come online; a further one is answered 11902.", low=1, high=10_000
         ),
     )
+    settle_seconds: float = field(
+        default=1.0,
+        metadata=_about(
+            "Seconds after a device has come online before it is sent what was cached for it, unless it has subscribed to that.",
+            low=0,
+            high=60,
+        ),
+    )
     waiting: int = field(
         default=10_000,
         metadata=about(

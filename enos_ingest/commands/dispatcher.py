@@ -267,12 +267,21 @@ class Dispatcher:
             return
         while (command := queue.next()) is not None:
             entry = self._entries[command]
-            if not self._links.is_reachable(device, entry.command.topic):
+            if not self._may_go(entry.command):
                 break
             queue.take()
             self._release(entry)
         if not queue:
             del self._queues[device]
+
+    def _may_go(self, command: Command) -> bool:
+        """Whether its way is open.
+
+        A cached one meets a program that may have just begun: the SDKs for Node.js, in Java and in Python take
+        commands from CONNACK on, their samples say only then who handles them, and one that nobody handles is lost.
+        """
+        is_open = self._links.is_ready if command.is_cached else self._links.is_reachable
+        return is_open(command.device, command.topic)
 
     def _release(self, entry: Entry) -> None:
         """Have it on disk that a command is sent; then it is."""
@@ -285,7 +294,7 @@ class Dispatcher:
             return  # it came to its end while it waited for the disk
         if error is not None:
             self._drop(entry, error)
-        elif not self._closed and self._links.send_command(command.device, command.topic, command.payload):
+        elif not self._closed and self._may_go(command) and self._send(command):
             self._sent(entry)
             if command.is_cached:
                 self._start_timer(entry, command.timeout)
@@ -297,6 +306,9 @@ class Dispatcher:
             data = {"commandId": command.id}
             entry.refusal = CommandRefusal(RestCode.OFFLINE, "the device went offline before it could be sent", data)
             self._finish(entry, State.EXPIRED)
+
+    def _send(self, command: Command) -> bool:
+        return self._links.send_command(command.device, command.topic, command.payload)
 
     def _sent(self, entry: Entry) -> None:
         entry.is_sent = True

@@ -23,6 +23,10 @@ class Links(Protocol):
         """Whether a command on this topic could be sent to a device now."""
         ...
 
+    def is_ready(self, device: DeviceId, topic: str) -> bool:
+        """Whether it could, and the device has been online for long enough to take what has waited for it."""
+        ...
+
     def send_command(self, device: DeviceId, topic: str, payload: bytes) -> bool:
         """Send one copy; False, and nothing is sent, where the device is not reachable."""
         ...

@@ -121,7 +121,7 @@ class DeviceSession:
         self._unreleased: dict[int, _Unreleased] = {}
         # By packet id of QoS 2.
         self._deaf: dict[DeviceId, asyncio.TimerHandle] = {}
-        # Devices that have just come online here: what their client has not subscribed to it would not hear.
+        # Devices that have just come online here, see `hears` and `is_ready`.
         self._allowed: dict[str, bool] = {}
         self._directory: Directory | None = None
         self._denied = False
@@ -188,17 +188,21 @@ class DeviceSession:
             self._connection.close("client")
 
     def give_time(self, device: DeviceId, seconds: float, over: Callable[[DeviceId], None]) -> None:
-        """Let a device that has just come online here hear only what it subscribes to, until `over` is called."""
+        """Hold that a device has just come online here, until `over` is called."""
         loop = asyncio.get_running_loop()
         if device in self._deaf:
             self._deaf[device].cancel()
         self._deaf[device] = loop.call_later(seconds, self._end_time, device, over)
 
     def hears(self, device: DeviceId, topic: str) -> bool:
-        """Whether the client would take a message to this device now."""
-        if device in self._deaf:
+        """Whether the client would take a message to this device now; what it must subscribe to, once it has."""
+        if self.subscribes and device in self._deaf:
             return self._subscriptions.covers(topic)
         return self._subscriptions.qos(topic) is not None
+
+    def is_ready(self, device: DeviceId, topic: str) -> bool:
+        """Whether it would, and there is somebody behind it: so after a while, or once it has subscribed."""
+        return self.hears(device, topic) and (device not in self._deaf or self._subscriptions.covers(topic))
 
     def send(self, topic: str, payload: bytes, qos: int) -> None:
         """Send a message, with a lower QoS where the client's subscription or what it left unacknowledged says so.

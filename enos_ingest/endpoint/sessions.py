@@ -50,6 +50,7 @@ class Sessions:
 
     Args:
         next_id: makes the ids of messages to devices, of decimal digits.
+        settle_seconds: how long a device that has come online is not yet ready for what has waited for it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Sessions:
         counters: ConnectionCounters,
         limits: LimitsSettings,
         next_id: Callable[[], str],
+        settle_seconds: float,
     ) -> None:
         self.directory = directory
         self.intake = intake
@@ -73,6 +75,7 @@ class Sessions:
         self._authenticator = authenticator
         self._presence = presence
         self._next_id = next_id
+        self._settle_seconds = settle_seconds
         self._sessions: dict[DeviceId | tuple[Channel, str], DeviceSession] = {}
         self._activating: dict[DeviceId, ActivationSession] = {}
         self._seen = directory()
@@ -126,6 +129,11 @@ class Sessions:
     def is_reachable(self, device: DeviceId, topic: str) -> bool:
         """Whether a command on this topic would find its way now."""
         return self._way(device, topic) is not None
+
+    def is_ready(self, device: DeviceId, topic: str) -> bool:
+        """Whether it would, and the device has had the time to say who takes it."""
+        session = self._way(device, topic)
+        return session is not None and session.is_ready(device, topic)
 
     def send_command(self, device: DeviceId, topic: str, payload: bytes) -> bool:
         """Send one copy of a command, also where nobody has subscribed to it; False where there is no way."""
@@ -229,10 +237,11 @@ class Sessions:
         return session if session is not None and session.hears(device, topic) else None
 
     def _came_online(self, device: DeviceId) -> None:
-        """Say that commands may go, at once or once a client that subscribes has had the time to."""
+        """Say that commands may go, once the client has had the time to subscribe to them, or to say who takes them."""
         session = self._session_of(device)
-        if session is not None and session.subscribes:
-            session.give_time(device, _SUBSCRIBE_SECONDS, self.on_reachable)
+        seconds = _SUBSCRIBE_SECONDS if session is not None and session.subscribes else self._settle_seconds
+        if session is not None and seconds:
+            session.give_time(device, seconds, self.on_reachable)
         else:
             self.on_reachable(device)
 

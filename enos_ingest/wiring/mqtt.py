@@ -55,7 +55,8 @@ class MqttSide:
         self.broker = EmbeddedBroker(directory, unacknowledged=limits.unacknowledged)
         self._authenticator = authenticator = Authenticator(directory, anonymous=settings.security.anonymous)
         mirror = Mirror(metrics.mirror_dropped)
-        self.sessions = Sessions(authenticator, directory, presence, intake, mirror, metrics, limits, next_id)
+        settle = settings.commands.settle_seconds
+        self.sessions = Sessions(authenticator, directory, presence, intake, mirror, metrics, limits, next_id, settle)
         self._relays = Relays(self.broker, authenticator, directory, intake, mirror, metrics, limits)
         self.listener = MqttListener(authenticator, self.sessions, self._relays, intake, metrics, limits)
 

@@ -16,6 +16,7 @@ from enos_ingest.commands.command import State
 from enos_ingest.endpoint.packets import PacketType, Publish, encode_ack, encode_publish
 from enos_ingest.testing.application import TestApplication
 from enos_ingest.testing.hub import Hub
+from tests.clients.wire import digest
 from tests.clients.world import GATEWAY, INVERTER, REGISTRY, SECRETS, SUB_1
 from tests.endpoint.raw import RawClient, connect_packet
 from tests.process import PATIENCE, eventually
@@ -190,6 +191,43 @@ def test_the_node_sdk_is_told_by_ids_that_its_own_requests_never_have(
         for each in identifiers:
             client.send(encode_publish(f"{SET}_reply", b'{"id":"%s","code":200,"data":{}}' % each.encode()))
         assert [call.result(PATIENCE)["code"] for call in calls] == [0] * 3
+
+
+@pytest.mark.parametrize("sub_device", [False, True])
+def test_the_node_sdk_says_who_handles_commands_once_it_is_connected(
+    enos_hub: Callable[..., Hub], sub_device: bool
+) -> None:
+    """So its samples do, and Java's: what was cached, which it would drop or answer 1101, is not sent before that.
+
+    Who has subscribed is ready.
+    """
+    hub = enos_hub(registry=REGISTRY, settings={"commands.settle_seconds": 60.0})
+    device, sender = (SUB_1, GATEWAY) if sub_device else (INVERTER, INVERTER)
+    application = hub.application()
+    hub.connect(sender).disconnect()
+    with hub.connect(GATEWAY) as gateway:
+        gateway.login(SUB_1, SECRETS[SUB_1])
+    cached = application.set_measurepoint(device, "temp", 1, pending_ttl=60)["data"]["commandId"]
+    with RawClient(hub) as client:
+        assert client.connect(connect_packet(hub.credentials(sender), keep_alive=60)) == 0
+        if sub_device:
+            login_sub_device(client)
+        client.ping()
+        assert application.command(cached)["data"]["state"] == State.CREATED
+        topic = f"/sys/{device}/thing/service/measurepoint/set"
+        assert client.subscribe(topic) == [0]
+        assert document(command(client))["id"] == cached
+
+
+def login_sub_device(client: RawClient) -> None:
+    """Log the first sub-device in, as the SDK for Node.js does."""
+    content = {**dict(zip(("productKey", "deviceKey"), SUB_1.split("/"), strict=True)), "clientId": "sub001"}
+    content["timestamp"] = "1795221828072"
+    params = {**content, "signMethod": "sha256", "sign": digest(content, SECRETS[SUB_1], upper=True)}
+    topic = f"/ext/session/{GATEWAY}/combine/login"
+    request = {"id": "1", "version": "1.0", "method": "combine.login", "params": params}
+    client.send(encode_publish(topic, orjson.dumps(request)))
+    assert document(client.message())["code"] == 200
 
 
 # Java: no `data`, a number as code with a message, QoS 0; 1101 without a handler, 1102 where it raises.

@@ -103,6 +103,8 @@ class Stage:
         self.loop = TurnedLoop()
         self.disk = Disk()
         self.online: set[DeviceId] = set()
+        self.settling: set[DeviceId] = set()
+        """Who has just come online."""
         self.sent: list[Command] = []
         """What has left, in order."""
         self.ended: Counter[State] = Counter()
@@ -157,6 +159,10 @@ class Stage:
         """Whether a device is online."""
         assert str(device) in topic
         return device in self.online
+
+    def is_ready(self, device: DeviceId, topic: str) -> bool:
+        """Whether a device has been online for a while."""
+        return self.is_reachable(device, topic) and device not in self.settling
 
     def send_command(self, device: DeviceId, topic: str, payload: bytes) -> bool:
         """A packet leaves: only for a command that is on disk as sent, and has not been sent before."""

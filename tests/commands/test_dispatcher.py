@@ -55,6 +55,37 @@ def test_a_device_that_is_offline_gets_no_instant_command(make_stage: MakeStage)
     assert stage.dispatcher.waiting == 0
 
 
+def test_what_was_cached_waits_for_a_device_that_has_just_come_online(make_stage: MakeStage) -> None:
+    """Also where it comes again while the disk is at it; instant commands do not wait, but for cached ones."""
+    stage = make_stage()
+    stage.settling.add(GATEWAY)
+    stage.connect(GATEWAY)
+    first = run(stage, 1)
+    stage.write()
+    assert numbers(stage) == [1]
+    answer(stage, stage.sent[0])
+    stage.write_all()
+    assert first.done()
+    cache(stage, 2)
+    stage.write_all()
+    second = run(stage, 3)
+    stage.write_all()
+    assert numbers(stage) == [1]
+    stage.settling.clear()
+    stage.connect(GATEWAY)
+    stage.settling.add(GATEWAY)
+    stage.write_all()
+    assert numbers(stage) == [1]
+    assert not second.done()
+    stage.settling.clear()
+    stage.connect(GATEWAY)
+    stage.write_all()
+    assert numbers(stage) == [1, 2]
+    answer(stage, stage.sent[1])
+    stage.write_all()
+    assert numbers(stage) == [1, 2, 3]
+
+
 def test_a_device_that_leaves_before_the_packet_does_gets_nothing(make_stage: MakeStage) -> None:
     """An instant command has expired then; a cached one waits again, and leaves once."""
     stage = make_stage()
