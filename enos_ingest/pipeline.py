@@ -109,7 +109,8 @@ class Pipeline:
             request = Request(topic, publisher, document, message.received, message.publisher is not None)
             accepted = route.handle(request, self._world_now())
         except Refusal as refusal:
-            return refuse(route.name, topic, publisher, message, identifier, refusal, route.refused)
+            data = route.refused if refusal.data is None else refusal.data
+            return refuse(route.name, topic, publisher, message, identifier, refusal, data)
         if accepted.changes and self._change_registry is not None:
             self._change_registry(accepted.changes)
         return _accept(route.name, topic, publisher, message, identifier, accepted)

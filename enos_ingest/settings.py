@@ -191,7 +191,7 @@ class CommandsSettings:
     settle_seconds: float = field(
         default=1.0,
         metadata=_about(
-            "Seconds after a device has come online before it is sent what was cached for it, unless it has subscribed to that.",
+            "Seconds from a device's coming online to its cached commands, unless it subscribes to their topic.",
             low=0,
             high=60,
         ),

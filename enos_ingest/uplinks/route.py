@@ -20,12 +20,13 @@ __all__ = ["Accepted", "FaultCodes", "ModelSource", "Refusal", "Request", "Route
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """A request is declined: the code and the words of the reply."""
+    """A request is declined: the code and the words of the reply; its data, where not that of the route's refusals."""
 
-    def __init__(self, code: Code, reason: str) -> None:
+    def __init__(self, code: Code, reason: str, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.data = data
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,15 @@ class _Login(NamedTuple):
 def login(request: Request, world: World) -> Accepted:
     """Take a sub-device online through the gateway that asks.
 
-    The reply's data names the keys, which the C SDK insists on, and the assetId, which the Java SDK does.
+    The reply's data names the keys, which the C SDK insists on, and the assetId, which the Java SDK does. A refusal has
+    the keys as well: without them C's drops the reply, and its program waits for it as if there were none.
     """
-    granted = _log_in(request, _gateway(request), request.document["params"], world)
+    gateway, params = _gateway(request), request.document["params"]
+    try:
+        granted = _log_in(request, gateway, params, world)
+    except Refusal as refusal:
+        keys = _keys(DeviceId(params["productKey"], params["deviceKey"]))
+        raise Refusal(refusal.code, refusal.reason, keys) from None
     return Accepted(granted.data, granted.activated, changes=granted.changes)
 
 

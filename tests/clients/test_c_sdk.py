@@ -159,7 +159,11 @@ def test_a_sub_device(hub: Hub, c: CSdk) -> None:
     assert (reply["code"], reply["data"]) == (200, {})
     reply = c.reply_to(f"{SESSION}/combine/logout", "combine.logout", keys(SUB_1))
     assert (reply["code"], reply["data"]) == (200, keys(SUB_1))
-    assert c.reply_to(f"{SESSION}/combine/login", "combine.login", login_params(SUB_2, "guessed"))["code"] == 742
+    for device in (SUB_2, INVERTER, "Sb7PkXyZ/nobody"):
+        # A refusal without the keys it drops, and its program waits for 10 seconds.
+        reply = c.reply_to(f"{SESSION}/combine/login", "combine.login", login_params(device, "guessed"))
+        code = {SUB_2: 742, INVERTER: 740}.get(device, 705)
+        assert (reply["code"], reply["data"]) == (code, keys(device))
     assert len(hub.points(SUB_1)) == 1
 
 

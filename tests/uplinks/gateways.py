@@ -8,7 +8,7 @@ import orjson
 
 from enos_ingest.devices.directory import Device, Directory, Product
 from enos_ingest.devices.presence import Presence
-from enos_ingest.outcome import Outcome
+from enos_ingest.outcome import Outcome, Rejection
 from enos_ingest.pipeline import Message, Pipeline
 from enos_ingest.protocol.credentials import sign
 from enos_ingest.protocol.identity import DeviceId, Publisher
@@ -105,7 +105,19 @@ def told(outcome: Outcome) -> tuple[int, str]:
     if outcome.code == 200:
         assert rejection is None
     else:
-        assert reply["data"] == {}
         assert rejection is not None
+        assert reply["data"] == _named(rejection)
         assert (rejection.code, rejection.reason) == (outcome.code, outcome.reason)
     return reply["code"], reply.get("message", "")
+
+
+_OF_THE_SUB_DEVICE = {429, 705, 723, 740, 742, 746, 770, 771}
+"""Codes that are about the sub-device that a login names, and not about the request."""
+
+
+def _named(rejection: Rejection) -> dict[str, str]:
+    """The data of a refusal: that of a login has the keys of the sub-device, as the C SDK reads no other."""
+    if rejection.code not in _OF_THE_SUB_DEVICE or not rejection.topic.endswith("/combine/login"):
+        return {}
+    params = orjson.loads(rejection.payload)["params"]
+    return {name: params[name] for name in ("productKey", "deviceKey")}
