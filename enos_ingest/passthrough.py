@@ -24,7 +24,7 @@ from enos_ingest.logs import FewLines, get_logger
 from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Message, refuse
 from enos_ingest.protocol.codes import Code
-from enos_ingest.protocol.messages import request_id
+from enos_ingest.protocol.messages import request_id, scan_id
 from enos_ingest.protocol.raw import is_raw_uplink, request_topic
 from enos_ingest.protocol.topics import Topic, parse_topic
 from enos_ingest.uplinks.route import Refusal
@@ -125,7 +125,7 @@ class Passthrough:
             self._turn_away(topic, message, Refusal(Code.NO_WRITE_PERMISSION, "not a topic of its publisher"), answer)
         elif product is None or not product.codec:
             reason = f"product {topic.owner.product_key} has no codec"
-            self._turn_away(topic, message, Refusal(Code.NO_WRITE_PERMISSION, reason), answer)
+            self._refuse(topic, message, Refusal(Code.NO_WRITE_PERMISSION, reason), answer)
         elif self.is_full(message.topic):
             reason = f"too many messages wait for codec {product.codec}"
             self._turn_away(topic, message, Refusal(Code.TOO_MANY_REQUESTS, reason), answer)
@@ -150,6 +150,13 @@ class Passthrough:
         """Keep a message that no codec is to see in quarantine, and acknowledge it: there is no reply it could read."""
         outcome = refuse(_OPERATION, topic, message.publisher or topic.owner, message, "", refusal)
         outcome.reply = b""
+        self._intake.commit(message, outcome, answer, time.perf_counter())
+
+    def _refuse(self, topic: Topic, message: Message, refusal: Refusal, answer: Answer) -> None:
+        """Refuse a message of a product that speaks JSON, in JSON: the SDK for Node.js would wait for ever."""
+        is_whole = message.size is None or message.size == len(message.payload)
+        found = scan_id(message.payload, is_whole=is_whole)
+        outcome = refuse(_OPERATION, topic, message.publisher or topic.owner, message, found, refusal)
         self._intake.commit(message, outcome, answer, time.perf_counter())
 
     async def _carry(self, topic: Topic, product: Product, message: Message, answer: Answer, line: _Line) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from enos_ingest.testing.hub import Hub
@@ -201,6 +202,14 @@ def test_events_attributes_and_tags(node: NodeSdk) -> None:
         ("tag/delete", "tag.delete", {"tags": ["a"]}, 200),
     ):
         assert node.request(f"{SUB_TOPIC}/{action}", f"thing.{method}", params)["code"] == code, action
+
+
+def test_bytes_of_a_product_without_a_codec_are_answered(node: NodeSdk) -> None:
+    """`upRawModel` hands on whatever comes on the topic of the reply, and waits for ever where nothing does."""
+    topic = f"{GATEWAY_TOPIC}/model/up_raw"
+    assert node.subscribe(f"{topic}_reply", qos=1, packet_id=node.next_packet_id()) == [1]
+    node.push(topic, bytes((1, 2, 3)))
+    assert orjson.loads(node.reply(topic).payload)["code"] == 1009
 
 
 def test_it_comes_back_with_the_same_timestamp(hub: Hub) -> None:

@@ -210,13 +210,14 @@ def test_a_refusal_that_the_codec_can_encode_is_sent(tmp_path: Path) -> None:
 
 
 def test_a_product_without_a_codec_has_no_such_topic(tmp_path: Path) -> None:
-    """There is no format in which to say so."""
-    with hub_with("", tmp_path) as hub, RawClient(hub) as device:
-        assert device.connect(packets(hub)) == 0
-        device.publish(RAW, frame())
-        device.ping()
-        (entry,) = hub.quarantine()
-    assert (entry.code, entry.reason) == (1009, "product P has no codec")
+    """Its format is JSON, and in that it is told so."""
+    with hub_with("", tmp_path) as hub, hub.connect("P/d") as device:
+        replies = [device.request(RAW, payload) for payload in (frame(), b'{"id": "12"}', b"")]
+        entries = hub.quarantine()
+    assert [reply["id"] for reply in replies] == ["", "12", ""]
+    for reply in replies:
+        assert (reply["code"], reply["data"], reply["message"]) == (1009, {}, "product P has no codec")
+    assert [(entry.code, entry.reason) for entry in entries] == [(1009, "product P has no codec")] * 3
 
 
 def test_the_topic_of_another_is_not_decoded(tmp_path: Path) -> None:
