@@ -145,7 +145,8 @@ def test_points_of_a_gateway_and_its_sub_device(hub: Hub, java: JavaSdk) -> None
             (GATEWAY_TOPIC, {"GW.CPULoad": 1.5}),
             (SUB_TOPIC, {"branchCurr": [1.02, 2.02, 7.93], "temp": 20}),
         ):
-            files = {"files": {}} if how == "post" else {}  # as some of its versions add; files go over HTTP alone
+            # As some of its versions add; files themselves go over HTTP alone.
+            files: dict[str, Any] = {"files": {}} if how == "post" else {}
             reply = java.request(f"{topic}/measurepoint/{how}", f"thing.measurepoint.{how}", points(**values), **files)
             assert (reply["code"], reply["data"]) == (200, {})
     assert {(point.measurepoint, point.value) for point in hub.points(GATEWAY)} == {("GW.CPULoad", 1.5)}

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from enos_ingest.devices.passwords import hash_password
+from enos_ingest.endpoint import activation as activation_module
 from enos_ingest.endpoint.packets import PacketType, Publish, encode_publish
 from enos_ingest.protocol.compression import Compression, decompress
 from enos_ingest.protocol.credentials import Credentials, make_credentials, sign
@@ -107,6 +108,36 @@ def test_a_device_is_told_its_secret_and_comes_again_with_it(hub: Hub) -> None:
         assert client.connect(connect_packet(mode_2("P", "new", ""))) == 4
     with pytest.raises(LookupError, match="P/sub cannot sign in: it has no secret yet"):
         hub.credentials("P/sub")
+
+
+@pytest.mark.parametrize(
+    "unheard",
+    [b'{"id":"1","code":1101,"message":"downstream command handler not registered"}', b"[]", b"{", b" " * 5000],
+    ids=["1101", "no object", "no JSON", "too long"],
+)
+def test_a_device_that_does_not_say_that_it_has_its_secret_is_told_again(
+    hub: Hub, unheard: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Java SDK registers who takes it after CONNECT, and answers 1101 before. It is told four times at the most."""
+    monkeypatch.setattr(activation_module, "_TELL_SECONDS", (0.01, 0.02, 0.03, 3600.0))
+    with RawClient(hub) as client:
+        first, told = activated(client, mode_3("P", "new"))
+        client.send(encode_publish(f"{INFO}_reply", unheard))
+        again = [client.message() for _ in range(2)]
+        assert [each.packet_id for each in (first, *again)] == [1, 2, 3]
+        assert {each.payload for each in again} == {first.payload}
+        (session,) = inside.listener(hub).sessions._activating.values()  # noqa: SLF001
+
+        def is_waiting() -> bool:
+            timer = session._timer  # noqa: SLF001
+            return timer is not None and not timer.cancelled()
+
+        assert is_waiting()
+        client.send(encode_publish(f"{INFO}_reply", orjson.dumps({"id": told["id"], "code": 200})))
+        client.ping()
+        assert not is_waiting()
+        client.send(DISCONNECT)
+        assert client.rest() == []
 
 
 def test_the_secret_outlives_the_hub(enos_hub: Any) -> None:
