@@ -190,7 +190,7 @@ class CommandsSettings:
     )
     settle_seconds: float = field(
         default=1.0,
-        metadata=_about(
+        metadata=about(
             "Seconds from a device's coming online to its cached commands, unless it subscribes to their topic.",
             low=0,
             high=60,

@@ -60,9 +60,13 @@ class ProcessLink:
         self._socket, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno()), str(path)]
-            self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                [*command, *map(str, bounds)], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                    [*command, *map(str, bounds)], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                )
+            except OSError as error:
+                self._socket.close()
+                raise StorageError(f"the store's process cannot start: {sys.executable}: {error.strerror}") from error
         try:
             self.opened = self._await_start()
         except BaseException:

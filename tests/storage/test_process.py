@@ -321,6 +321,10 @@ def test_a_process_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
         patched.setattr(process, "_PROGRAM", "raise SystemExit(9)")
         with pytest.raises(StorageError, match="the store's process cannot start: exit code 9"):
             asyncio.run(run())
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "python"))
+        with pytest.raises(StorageError, match=r"cannot start: .*/python: No such file or directory"):
+            asyncio.run(run())
     monkeypatch.setattr(process, "_PROGRAM", "import sys; sys.stdin = open(0); import signal; signal.pause()")
     monkeypatch.setattr(process, "_START_SECONDS", 0.05)
     with pytest.raises(StorageError, match=r"has not opened the database in 0\.05 s"):
