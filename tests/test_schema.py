@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import sys
 from typing import Any
 
 import jsonschema
@@ -199,6 +201,39 @@ def test_fault_far_down_a_long_array_is_found() -> None:
     instance = [1] * 5000 + ["x", "y"]
     assert fault({"items": {"type": "integer"}}, instance) == "[5000]: expected an integer"
     assert fault({"maxItems": 200}, instance) == "$: at most 200 items"
+
+
+def test_fault_far_down_a_large_object_is_found() -> None:
+    """The same for members; those that the schema names are looked at wherever they stand."""
+    strangers = {f"m{number}": number for number in range(5000)}
+    assert fault({"additionalProperties": {"type": "integer"}}, {**strangers, "x": "x"}) == "x: expected an integer"
+    assert fault({"maxProperties": 200}, strangers) == "$: at most 200 members"
+    open_person = {"type": "object", "required": PERSON["required"], "properties": PERSON["properties"]}
+    assert fault(open_person, {**strangers, "name": "a"}) == "age: missing"
+    assert fault(open_person, {**strangers, "name": "a", "age": "old"}) == "age: expected an integer"
+    assert fault(PERSON, {"name": "a", **strangers, "age": 1}) == "m0: unknown"
+
+
+def test_a_flood_of_members_costs_no_more_than_some() -> None:
+    """An object of 40 000 members that its schema does not know is as much work as one of 200, counted in calls."""
+    document = {"properties": {"p": PERSON}}
+    calls = dict.fromkeys((200, 40_000), 0)
+    for number in calls:
+        instance = {"p": {**{f"m{index}": index for index in range(number)}, "name": 1}}
+        schema, count = Schema(document), itertools.count()
+        sys.setprofile(lambda *_, count=count: next(count))
+        found = schema.fault(instance)
+        sys.setprofile(None)
+        assert str(found) == "p.age: missing"
+        calls[number] = next(count)
+    assert calls[40_000] == calls[200] < 10_000
+
+
+def test_a_member_may_have_the_name_of_a_keyword() -> None:
+    """What stands under it is then a schema, and no list of names."""
+    document = {"properties": {"required": {"type": "string"}, "properties": {"type": "integer"}}}
+    assert fault(document, {"required": 1}) == "required: expected a string"
+    assert fault(document, {"properties": "x"}) == "properties: expected an integer"
 
 
 def test_long_names_are_cut_in_texts_but_not_in_paths() -> None:
