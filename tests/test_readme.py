@@ -19,6 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from enos_ingest.cli import build_parser
+from enos_ingest.cli.models import contents
 from enos_ingest.http.metrics import Metrics
 from enos_ingest.models.document import parse_thing_model
 from enos_ingest.models.validator import CompiledModel
@@ -134,6 +135,7 @@ def test_the_thing_model_of_the_readme_is_one() -> None:
         ("flow", False),
     ]
     assert model.service("purge") is not None
+    assert f"`pump.json: pump, {contents(model.model)}`" in TEXT
 
 
 def test_every_changelog_version_is_the_packages() -> None:

@@ -11,8 +11,9 @@ import orjson
 from enos_ingest.cli.options import Commands, add_command, settings
 from enos_ingest.errors import ModelError
 from enos_ingest.models.catalogue import Catalogue, load_model_file
+from enos_ingest.models.document import ThingModel
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "contents"]
 
 
 def add_commands(commands: Commands) -> None:
@@ -21,7 +22,7 @@ def add_commands(commands: Commands) -> None:
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     parser = add_command(actions, "ls", "list the thing models of the models folder")
     parser.set_defaults(run=_ls)
-    parser = add_command(actions, "check", "say whether files are usable thing models")
+    parser = add_command(actions, "check", "say whether files are usable thing models, and what is in them")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.set_defaults(run=_check)
     parser = add_command(actions, "schema", "print the JSON Schema that values of a thing model must match")
@@ -51,8 +52,24 @@ def _check(options: argparse.Namespace) -> int:
             print(f"enos-ingest: {error}", file=sys.stderr)
             code = 1
         else:
-            print(f"{file}: {model.model_id}, {len(model.measurepoints)} measurement points")
+            print(f"{file}: {model.model_id}, {contents(model)}")
     return code
+
+
+def contents(model: ThingModel) -> str:
+    """How much was read of each kind: a kind that is misspelt, or stands where it is not looked for, counts 0."""
+    writable = sum(point.writable for point in model.measurepoints.values())
+    counts = (
+        (len(model.services), "service"),
+        (len(model.attributes), "attribute"),
+        (len(model.events), "event"),
+    )
+    others = ", ".join(_count(count, noun) for count, noun in counts)
+    return f"{_count(len(model.measurepoints), 'measurement point')} ({writable} writable), {others}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _schema(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """What values a product's measurement points take: from EnOS ThingModel documents to validators.
 
 document      the ThingModel JSON, checked and read
+spelling      members of it that are misspelt
 value_type    the types of values in it
 compiler      a thing model as one JSON Schema
 template      a thing model as devices ask for it

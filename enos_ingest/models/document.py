@@ -12,6 +12,7 @@ import jsonschema
 import orjson
 
 from enos_ingest.errors import ModelError, SchemaError
+from enos_ingest.models.spelling import misspelt_member
 from enos_ingest.models.value_type import Member, ValueType, read_value_type
 from enos_ingest.schema import Schema, load_schema, shorten
 
@@ -110,6 +111,7 @@ def parse_thing_model(document: object, source: str) -> ThingModel:
         _check_shape(document)
         decoded = _decode_definitions(document)
         _check_shape(decoded)
+        _check_spelling(decoded)
         points = {
             identifier: _measurepoint(identifier, entry, ("measurepoints", identifier))
             for identifier, entry in decoded["measurepoints"].items()
@@ -145,6 +147,12 @@ def _check_shape(document: object) -> None:
     _SCHEMA.check(document)
     for error in _ORACLE.iter_errors(document):
         raise SchemaError(tuple(error.absolute_path), shorten(error.message, 120))
+
+
+def _check_spelling(decoded: dict[str, Any]) -> None:
+    fault = misspelt_member(decoded)
+    if fault is not None:
+        raise fault
 
 
 def _decode_definitions(document: Any) -> Any:

@@ -58,15 +58,17 @@ def test_check_says_of_each_file_what_it_is(run: Command, folder: Path) -> None:
     done = run("models", "check", *good)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        f"{good[0]}: inverter, 13 measurement points",
-        f"{good[1]}: gateway, 11 measurement points",
+        f"{good[0]}: inverter, 13 measurement points (9 writable), 2 services, 4 attributes, 2 events",
+        f"{good[1]}: gateway, 11 measurement points (11 writable), 1 service, 3 attributes, 2 events",
     ]
     broken, typo = folder / "broken.json", folder / "typo.json"
     broken.write_text("{")
     typo.write_text((SAMPLES / "inverter.json").read_text().replace('"dataType": "FLOAT"', '"dataType": "FLOOT"'))
     done = run("models", "check", broken, good[0], typo, folder / "missing.json", folder)
     assert done.code == 1
-    assert done.out == f"{good[0]}: inverter, 13 measurement points\n"
+    assert done.out.splitlines() == [
+        f"{good[0]}: inverter, 13 measurement points (9 writable), 2 services, 4 attributes, 2 events"
+    ]
     said = done.err.splitlines()
     assert len(said) == 4
     assert said[0].startswith(f"enos-ingest: {broken}: not JSON: ")
