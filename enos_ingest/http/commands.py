@@ -31,6 +31,7 @@ from enos_ingest.http.command_document import command_document
 from enos_ingest.http.envelope import envelope, new_request_id, refused
 from enos_ingest.http.waiting import unless_hung_up
 from enos_ingest.logs import get_logger
+from enos_ingest.schema import shorten
 
 __all__ = ["ACTIONS", "CommandCalls"]
 
@@ -38,6 +39,9 @@ log = get_logger(__name__)
 
 _TIMEOUT = 30
 """Seconds that EnOS gives a device for its answer where the caller does not say."""
+
+_SHOWN_CHARACTERS = 256
+"""A name in the log is cut to this length; none that there is, of a point, a service or a device, is longer."""
 
 _HUNG_UP = 499
 """What is counted and logged in place of a code for a caller who has gone; nginx made the number known."""
@@ -51,23 +55,37 @@ class CallCounter(Protocol):
 
 @dataclass(slots=True)
 class _Call:
-    """One call: what it asks for, and what is said of it in the log."""
+    """One call: what it asks for, and what is said of it in the log.
+
+    Attributes:
+        command_id: of the command that it made, or asks for.
+        canceled: how many commands it has canceled, None where it did not come to that.
+    """
 
     action: str
     caller: Caller
     query: list[tuple[str, str]]
     body: bytes
     target: Target | None = None
-    identifier: str | None = None
     command_id: str | None = None
+    canceled: int | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> str | None:
-        """The device as the caller names it."""
-        if self.target is None:
-            return None
-        return str(self.target.device) if self.target.device is not None else f"assetId {self.target.asset_id}"
+        """The device as the caller names it, also where the call was refused before its parameters were read."""
+        asset_id, product_key, device_key = (self._asked(name) for name in DEVICE)
+        if product_key or device_key:
+            return f"{product_key}/{device_key}"
+        return f"assetId {asset_id}" if asset_id else None
+
+    @property
+    def identifier(self) -> str | None:
+        """The point or service, likewise."""
+        return self._asked("measurepointId") or self._asked("serviceId") or None
+
+    def _asked(self, parameter: str) -> str:
+        return shorten(next((value for name, value in self.query if name == parameter), ""), _SHOWN_CHARACTERS)
 
 
 class _Answer(NamedTuple):
@@ -144,22 +162,22 @@ class CommandCalls:
 
     async def set_measurepoint(self, call: _Call) -> _Answer:
         """Set a measurement point."""
-        order, call.identifier = _order(call), require(call.parameters, "measurepointId")
+        order, identifier = _order(call), require(call.parameters, "measurepointId")
         document = read_object(call.body, ("value",), '{"value": 1.0}')
         if document.get("value") is None:
             raise CommandRefusal(RestCode.BAD_ARGUMENT, f"value: {'is null' if 'value' in document else 'missing'}")
-        command = await self._commands.set_measurepoint(order, call.identifier, document["value"])
+        command = await self._commands.set_measurepoint(order, identifier, document["value"])
         call.command_id = command.id
         return _Answer({"commandId": command.id})
 
     async def invoke_service(self, call: _Call) -> _Answer:
         """Call a service; of an instant call also its output."""
-        order, call.identifier = _order(call), require(call.parameters, "serviceId")
+        order, identifier = _order(call), require(call.parameters, "serviceId")
         document = read_object(call.body, ("inputData",), '{"inputData": {}}')
         inputs = document.get("inputData")
         if not isinstance(inputs, dict | None):
             raise CommandRefusal(RestCode.BAD_ARGUMENT, "inputData: expected an object")
-        command = await self._commands.invoke_service(order, call.identifier, inputs or {})
+        command = await self._commands.invoke_service(order, identifier, inputs or {})
         call.command_id = command.id
         if command.is_cached:
             return _Answer({"commandId": command.id})
@@ -184,6 +202,7 @@ class CommandCalls:
         org_id, target = require(call.parameters, "orgId"), _require_target(call)
         call.command_id = call.parameters.get("commandId")
         canceled = await self._commands.cancel(org_id, target, call.command_id)
+        call.canceled = len(canceled)
         return _Answer([self._document(command) for command in canceled])
 
     def _document(self, command: Command) -> dict[str, Any]:
@@ -240,6 +259,7 @@ def _require_target(call: _Call) -> Target:
 
 def _audit(call: _Call, code: int, started: float, request_id: str) -> None:
     """Say who asked for what, and how it went; values are in the stored command."""
+    canceled = {} if call.canceled is None else {"canceled": call.canceled}
     log.info(
         "call",
         application=call.caller.name,
@@ -247,6 +267,7 @@ def _audit(call: _Call, code: int, started: float, request_id: str) -> None:
         device=call.device,
         identifier=call.identifier,
         command=call.command_id,
+        **canceled,
         code=int(code),
         request=request_id,
         milliseconds=round((time.monotonic() - started) * 1000, 1),

@@ -17,7 +17,7 @@ from enos_ingest.http.callers import sign_call
 from enos_ingest.logs import LogEvent
 from enos_ingest.testing.client import TestClient
 from tests.endpoint.waiting import eventually
-from tests.http.commands_site import COMMANDS, DEVICE, KEYS, ORG, Site, data, run_site, stored
+from tests.http.commands_site import COMMANDS, DEVICE, KEYS, ORG, PRODUCT, Site, data, run_site, stored
 
 
 def metric(site: Site, name: str) -> float:
@@ -81,7 +81,13 @@ def test_every_call_that_acts_is_written_down(site: Site, device: TestClient, ca
     failed = site.invoke().json()
     bad = site.set("nope").json()
     denied = site.call("cancel", {"assetId": "asset-1"}, application="viewer").json()
-    canceled = site.call("cancel", {"assetId": "asset-1"}).json()
+    forbidden = site.call(
+        "setMeasurepoint", {**KEYS, "measurepointId": "label"}, b'{"value":"secret"}', application="viewer"
+    ).json()
+    half = site.call("invokeService", {"deviceKey": "x" * 300, "serviceId": ""}, b"{}").json()
+    cached = [site.set("level", b'{"value":1}', deviceKey="other", pendingTtl=60).json() for _ in range(2)]
+    canceled = site.call("cancel", {"assetId": "asset-2"}).json()
+    nothing = site.call("cancel", {"assetId": "asset-1"}).json()
     site.call("get", {"commandId": done["data"]["commandId"]}, method="GET")
     site.call("search", {})
     site.call("cancel", KEYS, application="wrong")
@@ -94,8 +100,37 @@ def test_every_call_that_acts_is_written_down(site: Site, device: TestClient, ca
         {**common, **sets, "identifier": "label", "command": done["data"]["commandId"], "code": 0, **_request(done)},
         {**common, **calls, "command": failed["data"]["commandId"], "code": 11999, **_request(failed)},
         {**common, **sets, "identifier": "nope", "code": 99404, **_request(bad)},
-        {**cancels, "application": "viewer", "device": None, "code": 99403, **_request(denied)},
-        {**cancels, "application": "scada", "device": "assetId asset-1", "code": 0, **_request(canceled)},
+        {**cancels, "application": "viewer", "device": "assetId asset-1", "code": 99403, **_request(denied)},
+        {**common, **sets, "application": "viewer", "identifier": "label", "code": 99403, **_request(forbidden)},
+        {
+            **common,
+            "action": "invokeService",
+            "device": f"/{'x' * 255}…",
+            "identifier": None,
+            "code": 99400,
+            **_request(half),
+        },
+        *(
+            {
+                **common,
+                **sets,
+                "device": f"{PRODUCT}/other",
+                "identifier": "level",
+                "command": each["data"]["commandId"],
+                "code": 0,
+                **_request(each),
+            }
+            for each in cached
+        ),
+        {
+            **cancels,
+            "application": "scada",
+            "device": "assetId asset-2",
+            "canceled": 2,
+            "code": 0,
+            **_request(canceled),
+        },
+        {**cancels, "application": "scada", "device": "assetId asset-1", "canceled": 0, "code": 0, **_request(nothing)},
     ]
     assert "secret" not in caplog.text
     assert "key-scada" not in caplog.text
