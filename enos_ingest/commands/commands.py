@@ -274,6 +274,10 @@ class Commands:
             order.named(command.id)
             await self._dispatcher.cache(command)
             return command
+        if not device.enabled:
+            raise CommandRefusal(
+                RestCode.OFFLINE, "the device is disabled, which counts as offline: an instant command cannot be sent"
+            )
         if device.activated is None and not self._has_logged_in(device.id):
             raise CommandRefusal(
                 RestCode.NOT_ACTIVATED, "the device has never been online, an instant command cannot be sent"

@@ -245,7 +245,7 @@ def test_a_scope_that_is_missing_is_99403_whatever_the_arguments(
     [
         ("zBAofs6D4s", 11888, "the device has never been online, an instant command cannot be sent"),
         ("offline", 11900, "the device is offline, an instant command cannot be sent"),
-        ("disabled", 11900, "the device is offline, an instant command cannot be sent"),
+        ("disabled", 11900, "the device is disabled, which counts as offline: an instant command cannot be sent"),
         ("sub", 11900, "the device is offline, an instant command cannot be sent"),
     ],
 )
