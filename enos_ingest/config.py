@@ -21,6 +21,18 @@ _DEFAULT_FILE = "enos-ingest.toml"
 _SHOWN_CHARACTERS = 80
 _SHOWN_BITS = 128
 _SLOTS_BY_ENV: Mapping[str, Slot] = {slot.env: slot for slot in SLOTS.values()}
+_ENVS_BY_PLAIN: Mapping[str, str] = {env.replace("__", "_"): env for env in _SLOTS_BY_ENV}
+
+_OURS = "ENOS_INGEST_"
+_NO_SETTINGS = frozenset({"ENOS_INGEST_KEY", "ENOS_INGEST_PYTHON", "ENOS_INGEST_TESTS_NO_SKIP"})
+"""Variables of ours that are no settings: of the shell's commands, of the scripts and of the tests."""
+
+_OF_KUBERNETES = re.compile(
+    r"ENOS_INGEST_(?:\w+_)?(?:"
+    r"SERVICE_HOST=.*|SERVICE_PORT(?:_\w+)?=\d+|PORT=\w+://.*|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?=.*)",
+    re.ASCII,
+)
+"""What Kubernetes tells every container of a service whose name begins with enos-ingest, with its value."""
 
 
 def find_config() -> Path | None:
@@ -40,7 +52,7 @@ def load_settings(
 
     Args:
         path: the configuration file, None for none.
-        environ: the environment; only names that start with `ENOS_INGEST__` count.
+        environ: the environment; only names that start with `ENOS_INGEST_` count.
         overrides: what was typed as flags, by `section.key`.
         origin: where those were typed, for the sentences of errors.
 
@@ -52,7 +64,7 @@ def load_settings(
         for slot, value in _read_file(path):
             values[slot.name] = _check(slot, value, str(path))
     for variable in sorted(environ):
-        if variable.startswith(ENVIRONMENT_PREFIX):
+        if _is_setting(variable, environ[variable]):
             slot = _find_by_env(variable)
             values[slot.name] = _check(slot, _from_text(slot, environ[variable]), variable)
     for name, text in (overrides or {}).items():
@@ -117,10 +129,20 @@ def _find(name: str, origin: str) -> Slot:
     return slot
 
 
+def _is_setting(variable: str, value: str) -> bool:
+    """Whether a variable must be a setting: who wrote one underscore for two would otherwise get a default."""
+    if variable.startswith(ENVIRONMENT_PREFIX):
+        return True
+    is_ours = variable.startswith(_OURS) and variable not in _NO_SETTINGS
+    return is_ours and not _OF_KUBERNETES.fullmatch(f"{variable}={value}")
+
+
 def _find_by_env(variable: str) -> Slot:
     slot = _SLOTS_BY_ENV.get(variable)
     if slot is None:
-        raise ConfigError(f"environment: unknown variable {_key(variable)}; {_nearest(variable, list(_SLOTS_BY_ENV))}")
+        near = difflib.get_close_matches(variable.replace("__", "_"), _ENVS_BY_PLAIN, n=1, cutoff=0.6)
+        hint = f"did you mean {_ENVS_BY_PLAIN[near[0]]}?" if near else _nearest(variable, list(_SLOTS_BY_ENV))
+        raise ConfigError(f"environment: unknown variable {_key(variable)}; {hint}")
     return slot
 
 

@@ -22,7 +22,8 @@ __all__ = [
 ]
 
 ENVIRONMENT_PREFIX = "ENOS_INGEST__"
-"""Two underscores: Kubernetes itself sets ENOS_INGEST_PORT and its like for a service called enos-ingest."""
+"""Two underscores, as names of settings have one, and as Kubernetes itself sets ENOS_INGEST_PORT and its like for a
+service called enos-ingest."""
 
 
 class SettingDescription(NamedTuple):

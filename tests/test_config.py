@@ -123,7 +123,51 @@ def test_an_unknown_variable_is_refused_with_the_nearest_one() -> None:
     """A misspelt variable with our prefix is an error; other programs' variables are not ours to judge."""
     with pytest.raises(ConfigError, match=r"ENOS_INGEST__MQTT__BNID; did you mean ENOS_INGEST__MQTT__BIND\?"):
         load_settings(None, {"ENOS_INGEST__MQTT__BNID": "127.0.0.1:1"})
-    assert load_settings(None, {"ENOS_INGEST_PORT": "tcp://10.0.0.1:1883"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("ENOS_INGEST_MQTT_BIND", "ENOS_INGEST__MQTT__BIND"),
+        ("ENOS_INGEST_MQTT__BIND", "ENOS_INGEST__MQTT__BIND"),
+        ("ENOS_INGEST__MQTT_BIND", "ENOS_INGEST__MQTT__BIND"),
+        ("ENOS_INGEST_LIMITS_IN_FLIGHT", "ENOS_INGEST__LIMITS__IN_FLIGHT"),
+        ("ENOS_INGEST_LIMIT_IN_FLIGHT", "ENOS_INGEST__LIMITS__IN_FLIGHT"),
+        ("ENOS_INGEST_MQTT_PORT", "ENOS_INGEST__MQTT__BIND"),
+    ],
+)
+def test_a_variable_with_too_few_underscores_is_refused(variable: str, meant: str) -> None:
+    """It would otherwise be ignored, and the hub run on a default."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(None, {variable: "127.0.0.1:1"})
+    assert str(caught.value) == f"environment: unknown variable {variable}; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ENOS_INGEST_KEY": "k", "ENOS_INGEST_PYTHON": "python3", "ENOS_INGEST_TESTS_NO_SKIP": "1"},
+        {"ENOS_INGEST": "x", "ENOSINGEST_MQTT_BIND": "x", "MY_ENOS_INGEST_MQTT_BIND": "x"},
+        {
+            "ENOS_INGEST_SERVICE_HOST": "10.0.0.1",
+            "ENOS_INGEST_SERVICE_PORT": "1883",
+            "ENOS_INGEST_SERVICE_PORT_MQTT": "1883",
+            "ENOS_INGEST_PORT": "tcp://10.0.0.1:1883",
+            "ENOS_INGEST_PORT_1883_TCP": "tcp://10.0.0.1:1883",
+            "ENOS_INGEST_PORT_1883_TCP_PROTO": "tcp",
+            "ENOS_INGEST_PORT_1883_TCP_PORT": "1883",
+            "ENOS_INGEST_PORT_1883_TCP_ADDR": "10.0.0.1",
+        },
+        {
+            "ENOS_INGEST_HTTP_SERVICE_HOST": "fd00::1",
+            "ENOS_INGEST_HTTP_PORT": "tcp://[fd00::1]:8080",
+            "ENOS_INGEST_HTTP_PORT_8080_TCP_ADDR": "fd00::1",
+        },
+    ],
+)
+def test_variables_that_are_no_settings_are_left_alone(variables: dict[str, str]) -> None:
+    """Those of the shell and of the scripts, other programs', and what Kubernetes sets for a service enos-ingest."""
+    assert load_settings(None, variables) == Settings()
 
 
 def test_an_unknown_flag_is_refused_with_the_nearest_name() -> None:
