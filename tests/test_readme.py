@@ -24,6 +24,7 @@ from enos_ingest.http.metrics import Metrics
 from enos_ingest.models.document import parse_thing_model
 from enos_ingest.models.validator import CompiledModel
 from enos_ingest.slots import describe_settings
+from enos_ingest.testing.hub import run_hub
 from enos_ingest.uplinks import ROUTES
 from enos_ingest.uplinks.unserved import UNSERVED
 from tests.http.test_metrics import readings
@@ -174,6 +175,38 @@ def test_the_console_blocks_print_what_they_show(tmp_path: Path) -> None:
     assert len(printed) == len(steps), done.stdout + done.stderr
     for step, output in zip(steps, printed, strict=True):
         assert comparable(output) == comparable(step.output), f"$ {step.command}\n{done.stderr}"
+
+
+@pytest.mark.needs("bash", "curl", "openssl")
+def test_the_script_of_the_readme_says_why_it_gets_no_token(tmp_path: Path) -> None:
+    """A login that fails ends it, with the answer of the hub, or that of curl where there is none."""
+    (text,) = re.findall(r"(?ms)^\$ cat > enos\.sh <<'END'\n(.*?)^END$", TEXT)
+    (port,) = _free_ports(1)
+    query = "action=setMeasurepoint&orgId=default&productKey=P&deviceKey=d&measurepointId=temp"
+    registry = {"applications": [{"name": "scada", "key": "scada-1", "secret": "right", "scopes": ["control"]}]}
+
+    def run(url: str, secret: str) -> tuple[int, str, str]:
+        script = tmp_path / "enos.sh"
+        script.write_text(text.replace("http://127.0.0.1:8080", url).replace("choose-a-third", secret))
+        done = subprocess.run(
+            ["bash", script, query, '{"value":20}'],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    with run_hub(registry=registry) as hub:
+        code, out, err = run(hub.http_url, "wrong")
+        assert (code, out) == (1, "")
+        assert err.startswith('no token: {"status":1003,"msg":"encryption is not the hex SHA-256 of appKey')
+        code, out, err = run(hub.http_url, "right")
+        assert (code, orjson.loads(out)["code"], err) == (0, 99404, "")
+    code, out, err = run(f"http://127.0.0.1:{port}", "right")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"curl: \(7\) .*\nno token: \n", err)
 
 
 def test_the_tests_of_the_readme_pass(tmp_path: Path) -> None:
