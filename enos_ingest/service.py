@@ -42,7 +42,7 @@ log = get_logger(__name__)
 _REGISTRY_SECONDS = 0.5
 """How often a running service looks for a changed registry; it promises to see one within a second."""
 _MODELS_SECONDS = 1.0
-_PURGE_SECONDS = 600.0
+_PURGE_SECONDS = 60.0
 _HTTP_STOP_SECONDS = 1.0
 _IDLE_SECONDS = 0.005
 """How often the drain looks whether all is done: amqtt and the sockets between us tell nobody."""
@@ -166,6 +166,7 @@ class Service:
                 writer_stats=self._writer.stats,
                 commands_waiting=lambda: self._commands.dispatcher.waiting,
                 commands_cached=lambda: self._commands.dispatcher.cached,
+                commands_kept=lambda: self._commands.kept,
             )
         )
         await self._start_http()

@@ -209,6 +209,10 @@ class CommandsSettings:
         default=1_000_000,
         metadata=about("Finished commands kept; beyond that the oldest go.", low=1, high=1_000_000_000),
     )
+    kept_bytes: int = field(
+        default=2**30,
+        metadata=about("Bytes of finished commands kept; beyond that the oldest go.", low=1024, high=2**50),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from enos_ingest.endpoint.limits import (
 from enos_ingest.logs import dropped_lines
 from enos_ingest.outcome import Outcome
 from enos_ingest.protocol.codes import Code
+from enos_ingest.storage.commands import Kept
 from enos_ingest.storage.store import WriterStats
 
 __all__ = ["CONTENT_TYPE", "REPLY_BUCKETS", "Metrics", "Readings"]
@@ -52,6 +53,7 @@ class Readings:
     certificate_expires: Callable[[], float | None]
     commands_waiting: Callable[[], int]
     commands_cached: Callable[[], int]
+    commands_kept: Callable[[], Kept | None]
 
 
 class Metrics(Collector):
@@ -269,6 +271,14 @@ class _Live(Collector):
         yield GaugeMetricFamily(
             "enos_ingest_commands_cached", "Cached commands not at their end.", now.commands_cached()
         )
+        kept = now.commands_kept()
+        if kept is not None:
+            yield GaugeMetricFamily(
+                "enos_ingest_commands_kept", "Finished commands kept, as counted within the last minute.", kept.commands
+            )
+            yield GaugeMetricFamily(
+                "enos_ingest_commands_kept_bytes", "Bytes of their texts and payloads, likewise.", kept.size
+            )
         yield GaugeMetricFamily(
             "enos_ingest_incoming_bytes", "Bytes held of packets that are not complete.", now.incoming_bytes()
         )

@@ -24,6 +24,9 @@ COLUMNS = (
 
 _NAMES = COLUMNS.split(", ")
 
+_WRITTEN = (*_NAMES, "bytes")
+"""What is written of a command: beside itself what it counts against the bound on those that are kept."""
+
 _ROWS_A_STATEMENT = 50
 """Rows go over in statements of so many, as those of the quarantine do."""
 
@@ -31,9 +34,9 @@ _ID_DIGITS = 18
 
 _INT64 = range(-(2**63), 2**63)
 
-_PLACES = f"({', '.join('?' * len(_NAMES))})"
+_PLACES = f"({', '.join('?' * len(_WRITTEN))})"
 
-_UPSERT = ", ".join(f"{name} = excluded.{name}" for name in _NAMES[1:])
+_UPSERT = ", ".join(f"{name} = excluded.{name}" for name in _WRITTEN[1:])
 
 
 def to_row(command: Command) -> Row:
@@ -84,8 +87,10 @@ def from_row(row: Row) -> Command:
 
 
 def size(row: Row) -> int:
-    """How many bytes a row has, about."""
-    return sum(len(value) for value in row if isinstance(value, str | bytes))
+    """How many bytes the texts and the payload of a row have."""
+    # Of half a surrogate pair the database makes a fault of its own.
+    texts = (value.encode("utf-8", "surrogatepass") for value in row if isinstance(value, str))
+    return sum(map(len, texts)) + sum(len(value) for value in row if isinstance(value, bytes))
 
 
 def put(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
@@ -95,6 +100,6 @@ def put(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         places = ", ".join([_PLACES] * len(chunk))
         connection.execute(
             # Only constants and question marks are put in.
-            f"INSERT INTO commands ({COLUMNS}) VALUES {places} ON CONFLICT (id) DO UPDATE SET {_UPSERT}",  # noqa: S608
-            [column for row in chunk for column in row],
+            f"INSERT INTO commands ({COLUMNS}, bytes) VALUES {places} ON CONFLICT (id) DO UPDATE SET {_UPSERT}",  # noqa: S608
+            [column for row in chunk for column in (*row, size(row))],
         )

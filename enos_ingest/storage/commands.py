@@ -8,19 +8,20 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from enos_ingest.commands.command import Command
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
 from enos_ingest.commands.search import Search
 from enos_ingest.storage.command_query import to_sql
-from enos_ingest.storage.command_rows import COLUMNS, Row, from_row, size
+from enos_ingest.storage.command_rows import COLUMNS, Row, from_row
+from enos_ingest.storage.command_rows import size as row_size
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.opened import Opened
 from enos_ingest.storage.sqlite import CHECKPOINT_PAGES, connect_beside, connect_reader
 from enos_ingest.storage.transactions import snapshot, transaction
 
-__all__ = ["SqliteCommands"]
+__all__ = ["Kept", "SqliteCommands"]
 
 PURGE_ROWS = 500
 """Commands deleted in one transaction, some milliseconds: the writer waits for it, and devices for the writer."""
@@ -37,7 +38,7 @@ would be in memory several times over, and as one answer hold the event loop for
 
 PURGE_SECONDS = 5.0
 """How long one purge goes on: a service that stops waits for it. A hundred thousand commands go in that time, more
-than come between two purges; should there be more once, the next one goes on."""
+than come between two purges, a minute; should there be more once, the next one goes on."""
 
 _UNFINISHED = f"SELECT {COLUMNS} FROM commands WHERE state IN (1, 4) ORDER BY id"  # noqa: S608 - constants
 
@@ -49,13 +50,18 @@ _OLD = """
     )
 """
 
-_OLDEST = """
-    DELETE FROM commands WHERE id IN (
-        SELECT id FROM commands WHERE finished IS NOT NULL ORDER BY finished, id LIMIT ?
-    )
-"""
+_OLDEST = "SELECT finished, id, bytes FROM commands WHERE finished IS NOT NULL ORDER BY finished, id LIMIT ?"
 
-_FINISHED = "SELECT count(*) FROM commands WHERE finished IS NOT NULL"
+_UP_TO = "DELETE FROM commands WHERE finished IS NOT NULL AND (finished, id) <= (?, ?)"
+
+_FINISHED = "SELECT count(*), coalesce(sum(bytes), 0) FROM commands WHERE finished IS NOT NULL"
+
+
+class Kept(NamedTuple):
+    """The finished commands that are stored, and how long their texts and payloads are."""
+
+    commands: int
+    size: int
 
 
 class SqliteCommands(Opened):
@@ -63,11 +69,15 @@ class SqliteCommands(Opened):
 
     Commands are written by the service's writer alone; `purge` is for the process that has it open.
 
+    Attributes:
+        kept: what the last purge has left, None before the first.
+
     Raises:
         StorageError: as `connect_reader`; each method, when the database cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
+        self.kept: Kept | None = None
         self._path = path
         self._connection = connect_reader(path)
         self._lock = threading.Lock()
@@ -114,11 +124,15 @@ class SqliteCommands(Opened):
                 raise CommandRefusal(RestCode.BAD_ARGUMENT, sentence) from None
         return [from_row(row) for row in rows], total
 
-    def purge(self, before: int, keep: int) -> int:
-        """Delete finished commands that ended before a time, in epoch milliseconds, and the oldest beyond `keep`.
+    def purge(self, before: int, keep: int, keep_bytes: int) -> int:
+        """Delete finished commands that ended before a time, in epoch milliseconds, and the oldest beyond the bounds.
 
         Slice by slice, each a transaction of its own, with pauses between them in which the writer gets its turn; for
         `PURGE_SECONDS` at the most, what is left then is for the next call.
+
+        Args:
+            keep: how many are kept.
+            keep_bytes: how long their texts and payloads may be together.
 
         Returns:
             how many were deleted.
@@ -132,11 +146,18 @@ class SqliteCommands(Opened):
                 deleted, end = 0, monotonic() + PURGE_SECONDS
                 while monotonic() < end and (count := _delete(connection, _OLD, before, PURGE_ROWS)):
                     deleted += count
-                surplus = connection.execute(_FINISHED).fetchone()[0] - keep
-                while surplus > 0 and monotonic() < end:
-                    count = _delete(connection, _OLDEST, min(surplus, PURGE_ROWS))
-                    deleted += count
-                    surplus -= count
+                left, held = connection.execute(_FINISHED).fetchone()
+                while (left > keep or held > keep_bytes) and monotonic() < end:
+                    # What ends meanwhile is younger.
+                    last = None
+                    for finished, command, size in connection.execute(_OLDEST, (PURGE_ROWS,)).fetchall():
+                        last, left, held = (finished, command), left - 1, held - size
+                        if left <= keep and held <= keep_bytes:
+                            break
+                    if last is None:
+                        break  # whoever has the database open besides has deleted them
+                    deleted += _delete(connection, _UP_TO, *last)
+                self.kept = Kept(left, held)
                 return deleted
             finally:
                 connection.close()
@@ -156,7 +177,7 @@ def _page(found: Iterable[Row]) -> list[Row]:
     rows: list[Row] = []
     held = 0
     for row in found:
-        held += size(row)
+        held += row_size(row)
         if rows and held > SEARCH_BYTES:
             sentence = f"the commands of this page hold more than {SEARCH_BYTES} bytes: ask for a smaller pageSize"
             raise CommandRefusal(RestCode.BAD_ARGUMENT, sentence)

@@ -318,7 +318,20 @@ _FLEET: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS, _FLEET)
+_COMMAND_BYTES: Migration = (
+    # What a command counts against the bound on those that are kept: as long as the texts and the payload in it.
+    "ALTER TABLE commands ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0",
+    """
+    UPDATE commands SET bytes = length(payload) + length(CAST(
+        product_key || device_key || identifier || application || device_message || coalesce(name, '') || topic || input
+        || coalesce(output, '') AS BLOB))
+    """,
+    # Summed up, and walked through from the oldest, without a look at the commands themselves.
+    "DROP INDEX commands_finished",
+    "CREATE INDEX commands_finished ON commands (finished, id, bytes) WHERE finished IS NOT NULL",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS, _FLEET, _COMMAND_BYTES)
 """Append only: the first leads to version 1, and no released one may ever change."""
 
 

@@ -19,7 +19,7 @@ from enos_ingest.errors import CodecError, StorageError
 from enos_ingest.logs import get_logger
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.settings import Settings
-from enos_ingest.storage.commands import SqliteCommands
+from enos_ingest.storage.commands import Kept, SqliteCommands
 from enos_ingest.storage.store import Committer
 
 __all__ = ["CommandSide"]
@@ -82,11 +82,17 @@ class CommandSide:
         )
         parts.callback(self.calls.close)
 
+    @property
+    def kept(self) -> Kept | None:
+        """The finished commands that the last purge has left, None before the first."""
+        return self._stored.kept
+
     async def purge(self) -> None:
         """Delete finished commands that are too old or too many."""
-        before = epoch_ms() - self._settings.kept_days * 86_400_000
+        settings = self._settings
+        before = epoch_ms() - settings.kept_days * 86_400_000
         try:
-            count = await asyncio.to_thread(self._stored.purge, before, self._settings.kept)
+            count = await asyncio.to_thread(self._stored.purge, before, settings.kept, settings.kept_bytes)
         except StorageError as error:
             log.error("old commands cannot be deleted now", error=str(error))
         else:

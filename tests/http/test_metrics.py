@@ -18,6 +18,7 @@ from enos_ingest.endpoint.limits import CLOSED_REASONS, REFUSED_REASONS
 from enos_ingest.http.metrics import REPLY_BUCKETS, Metrics, Readings
 from enos_ingest.outcome import Outcome, Point, Record
 from enos_ingest.protocol.codes import Code
+from enos_ingest.storage.commands import Kept
 from enos_ingest.storage.store import WriterStats
 
 Series = dict[tuple[str, tuple[str, ...]], float]
@@ -53,13 +54,17 @@ def outcome(operation: str, code: Code = Code.SUCCESS, *, points: int = 0, skipp
     return Outcome(operation, code, "", "", b"", record, skipped)
 
 
-def readings(writer_stats: Callable[[], WriterStats] = stats) -> Readings:
+KEPT = Kept(commands=21, size=22)
+
+
+def readings(writer_stats: Callable[[], WriterStats] = stats, kept: Kept | None = KEPT) -> Readings:
     return Readings(
         connections=lambda: 11,
         devices_online=lambda: 12,
         in_flight=lambda: 13,
         commands_waiting=lambda: 16,
         commands_cached=lambda: 17,
+        commands_kept=lambda: kept,
         certificate_expires=lambda: 20.0,
         incoming_bytes=lambda: 18,
         outgoing_bytes=lambda: 19,
@@ -167,6 +172,8 @@ def test_readings_are_taken_at_each_scrape() -> None:
         "enos_ingest_in_flight": 13,
         "enos_ingest_commands_waiting": 16,
         "enos_ingest_commands_cached": 17,
+        "enos_ingest_commands_kept": 21,
+        "enos_ingest_commands_kept_bytes": 22,
         "enos_ingest_certificate_expires_seconds": 20,
         "enos_ingest_incoming_bytes": 18,
         "enos_ingest_outgoing_bytes": 19,
@@ -183,6 +190,13 @@ def test_readings_are_taken_at_each_scrape() -> None:
     }
     assert {name: series[name, ()] for name in expected} == expected
     assert scrape(metrics)["enos_ingest_store_up", ()] == 0
+
+
+def test_how_many_commands_are_kept_is_not_shown_before_it_is_known() -> None:
+    """Which is after the first look at them, a minute after the start."""
+    metrics = Metrics()
+    metrics.watch(readings(kept=None))
+    assert [name for name, _ in scrape(metrics) if name.startswith("enos_ingest_commands_kept")] == []
 
 
 def test_two_services_in_one_process_count_apart() -> None:

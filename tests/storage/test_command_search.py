@@ -22,6 +22,7 @@ from enos_ingest.commands.search import Combination, Comparison, Condition, Sear
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage import commands as commands_module
 from enos_ingest.storage.command_query import to_sql
+from enos_ingest.storage.command_rows import size, to_row
 from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.sqlite import connect_writer
 from tests.storage.samples import command, commit, open_writer, ordered
@@ -288,18 +289,20 @@ class CommandsOnDisk(RuleBasedStateMachine):
             # Both steps in one commit: the later one stays.
             self.put(replace(chosen, state=State.RELEASED, sent=time), replace(chosen, state=state, finished=time))
 
-    @rule(before=st.integers(0, 8), keep=st.integers(0, 8))
-    def purge(self, before: int, keep: int) -> None:
+    @rule(before=st.integers(0, 8), keep=st.integers(0, 8), keep_bytes=st.integers(0, 8).map(lambda few: 130 * few))
+    def purge(self, before: int, keep: int, keep_bytes: int) -> None:
         finals = sorted(
             (each for each in self.expected.values() if each.finished is not None),
             key=lambda each: (each.finished or 0, each.id),
         )
         left = [each for each in finals if (each.finished or 0) >= before]
         left = left[max(len(left) - keep, 0) :]
+        while sum(size(to_row(each)) for each in left) > keep_bytes:
+            del left[0]
         for each in finals:
             if each not in left:
                 del self.expected[each.id]
-        assert self.commands.purge(before, keep) == len(finals) - len(left)
+        assert self.commands.purge(before, keep, keep_bytes) == len(finals) - len(left)
 
     @rule(
         condition=st.none() | conditions,

@@ -152,7 +152,9 @@ def test_version_two_gets_commands_and_keeps_what_waits(tmp_path: Path) -> None:
         connection.execute("INSERT INTO series VALUES (7, ?, ?, 'temp')", (PRODUCT, DEVICE))
         rows = '[[7, 1, "1.0", 3, 1]]'
         connection.execute("INSERT INTO inbox (points, size, rows) VALUES (1, ?, ?)", (len(rows), rows))
-    with pytest.raises(StorageError, match="schema version 2, this program needs 4: start the service once"):
+    with pytest.raises(
+        StorageError, match=f"schema version 2, this program needs {len(MIGRATIONS)}: start the service once"
+    ):
         SqliteCommands(path)
 
     async def run() -> None:
