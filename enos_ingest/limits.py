@@ -138,6 +138,15 @@ class LimitsSettings:
             "HTTP calls a second of one application; as many may come at once. More get 429.", low=1, high=1_000_000
         ),
     )
+    signed_calls: int = field(
+        default=100_000,
+        metadata=about(
+            "Signed calls that act, remembered of one application so that each is done once, some 200 bytes each;"
+            " when there are more, what is as old as those forgotten is refused.",
+            low=1,
+            high=10_000_000,
+        ),
+    )
     drain_seconds: float = field(
         default=10.0,
         metadata=about("Seconds that SIGTERM may take to commit and answer what was read.", low=0, high=3600),

@@ -225,7 +225,8 @@ class Service:
 
     async def _start_http(self) -> None:
         bind, limits, anonymous = self.settings.http.bind, self.settings.limits, self.settings.security.anonymous
-        tokens, logins = Tokens(self.directory), Logins(limits.calls_per_second)
+        tokens = Tokens(self.directory, signed_calls=limits.signed_calls)
+        logins = Logins(limits.calls_per_second)
         parts = HttpParts(
             self._metrics,
             self._reasons,

@@ -1,4 +1,4 @@
-"""Why a call of the REST API is not granted: the codes that EnOS documents, and five of our own."""
+"""Why a call of the REST API is not granted: the codes that EnOS documents, and six of our own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["CommandRefusal", "RestCode"]
 class RestCode(IntEnum):
     """`code` of a response's envelope; 0 is success.
 
-    `DEVICE_FAILED`, `UNAUTHORIZED`, `TOO_LONG`, `TOO_MANY_CALLS` and `BUSY` are ours: EnOS documents none for those
-    cases.
+    `DEVICE_FAILED`, `UNAUTHORIZED`, `REPEATED`, `TOO_LONG`, `TOO_MANY_CALLS` and `BUSY` are ours: EnOS documents none
+    for those cases.
     """
 
     OK = 0
@@ -27,6 +27,7 @@ class RestCode(IntEnum):
     UNAUTHORIZED = 99401
     FORBIDDEN = 99403
     NOT_FOUND = 99404
+    REPEATED = 99409
     TOO_LONG = 99413
     TOO_MANY_CALLS = 99429
     INTERNAL = 99500

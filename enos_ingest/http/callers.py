@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.requests import Request
 
@@ -15,11 +16,15 @@ from enos_ingest.devices.directory import Directory
 from enos_ingest.devices.passwords import hash_api_key
 from enos_ingest.http.body import read_body
 from enos_ingest.http.logins import Logins
-from enos_ingest.http.tokens import Tokens, is_current
+from enos_ingest.http.tokens import Token, Tokens, is_current
 
 __all__ = ["Caller", "Callers", "sign_call"]
 
 _TOKEN_HEADERS = ("apim-accesstoken", "apim-timestamp", "apim-signature")
+
+
+_SIGNATURE_DIGITS = 32
+"""Of the 64 of a signature so many are remembered: 128 bits, which no two calls share by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,13 @@ class Caller:
         if self.scopes.isdisjoint(scopes):
             needed = " or ".join(scopes)
             raise CommandRefusal(RestCode.FORBIDDEN, f"the application {self.name} needs the scope {needed}")
+
+
+class _Signer(NamedTuple):
+    """Who must have signed a call."""
+
+    token: Token
+    secret: str
 
 
 _ANONYMOUS = Caller("%anonymous%", frozenset({"read"}))
@@ -69,16 +81,22 @@ class Callers:
         self._body_bytes = body_bytes
         self._clock = clock
 
-    async def receive(self, request: Request) -> tuple[Caller, bytes]:
+    async def receive(self, request: Request, *, acts: bool) -> tuple[Caller, bytes]:
         """The caller and the body of a call; a stranger's body is not read, so that it cannot fill the memory.
 
+        Args:
+            acts: whether the call changes anything: one that is signed is taken once then.
+
         Raises:
-            CommandRefusal: as `identify`, and `TOO_LONG`.
+            CommandRefusal: as `identify`, `TOO_LONG`, and `REPEATED`.
             ClientDisconnect: the client has gone.
         """
-        caller, secret = self._claim(request)
+        caller, signer = self._claim(request)
         body = await read_body(request, self._body_bytes)
-        return self._admit(request, body, caller, secret), body
+        self._admit(request, body, caller, signer)
+        if acts and signer is not None:
+            self._take_once(request, caller, signer)
+        return caller, body
 
     async def identify(self, request: Request, body: bytes) -> Caller:
         """The caller, for a route that takes no body or has it already.
@@ -86,10 +104,12 @@ class Callers:
         Raises:
             CommandRefusal: `UNAUTHORIZED` for missing, unknown, expired or wrong credentials, `TOO_MANY_CALLS`.
         """
-        return self._admit(request, body, *self._claim(request))
+        caller, signer = self._claim(request)
+        self._admit(request, body, caller, signer)
+        return caller
 
-    def _claim(self, request: Request) -> tuple[Caller, str | None]:
-        """Who the headers say it is, and the secret that must have signed the call, None where all is proved."""
+    def _claim(self, request: Request) -> tuple[Caller, _Signer | None]:
+        """Who the headers say it is, and who must have signed the call, None where all is proved."""
         scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and api_key.strip():
             return self._by_api_key(request, api_key.strip()), None
@@ -113,7 +133,7 @@ class Callers:
         self._logins.remember(request, digest)
         return Caller(application.name, application.scopes)
 
-    def _by_token(self, request: Request) -> tuple[Caller, str]:
+    def _by_token(self, request: Request) -> tuple[Caller, _Signer]:
         """The holder of a token.
 
         Unknown tokens do not count as wrong credentials: they are too long to be guessed, and after a restart of the
@@ -135,13 +155,13 @@ class Callers:
                 RestCode.UNAUTHORIZED,
                 "apim-timestamp must be epoch milliseconds and within 10 minutes of the hub's clock",
             )
-        return Caller(application.name, application.scopes), application.secret
+        return Caller(application.name, application.scopes), _Signer(token, application.secret)
 
-    def _admit(self, request: Request, body: bytes, caller: Caller, secret: str | None) -> Caller:
+    def _admit(self, request: Request, body: bytes, caller: Caller, signer: _Signer | None) -> None:
         """Check the signature, where there must be one, then count the call."""
-        if secret is not None:
+        if signer is not None:
             token, timestamp, signature = (request.headers[name] for name in _TOKEN_HEADERS)
-            expected = sign_call(token, request.query_params.multi_items(), body, timestamp, secret)
+            expected = sign_call(token, request.query_params.multi_items(), body, timestamp, signer.secret)
             if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
                 # Who has the token had the secret; nobody is held back for it, as one call that is signed the wrong
                 # way would keep out the others of the same application.
@@ -152,7 +172,23 @@ class Callers:
                     " timestamp and secret, one after the other",
                 )
         self._logins.count(caller.name)
-        return caller
+
+    def _take_once(self, request: Request, caller: Caller, signer: _Signer) -> None:
+        """Refuse a signed call that was here before.
+
+        Whoever overheard it may have sent it, or a program on its way that sends again what it got no answer to: its
+        caller cannot want a command twice. It is no 401: who is answered that logs in anew, signs anew, and has it done
+        a second time.
+        """
+        _, timestamp, signature = (request.headers[name] for name in _TOKEN_HEADERS)
+        if signer.token.calls.take(int(timestamp), signature[:_SIGNATURE_DIGITS].lower(), self._clock()):
+            return
+        self._logins.log_refusal(request, f"a signed call of {caller.name} came a second time")
+        raise CommandRefusal(
+            RestCode.REPEATED,
+            "a call with this apim-signature was here before, or may have been, and is not done again: search says what"
+            " became of it; to have it done once more sign it with a new apim-timestamp",
+        )
 
 
 def sign_call(token: str, query: Iterable[tuple[str, str]], body: bytes, timestamp: str, secret: str) -> str:

@@ -124,7 +124,8 @@ class CommandCalls:
         call: _Call | None = None
         code: int = _HUNG_UP
         try:
-            caller, body = await self._callers.receive(request)
+            acts = name in ACTIONS and ACTIONS[name].acts
+            caller, body = await self._callers.receive(request, acts=acts)
             call = _Call(name, caller, request.query_params.multi_items(), body)
             answer = await unless_hung_up(request, self._grant(request, call))
             code = RestCode.OK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import hmac
 import re
 import secrets
@@ -14,19 +13,15 @@ from enum import IntEnum
 
 from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.directory import Application, Directory
+from enos_ingest.http.once import CLOCK_MILLISECONDS, Once
 
 __all__ = ["Grant", "Login", "Token", "TokenCode", "TokenRefusal", "Tokens", "is_current", "sign_login"]
 
 LIFETIME_SECONDS = 7200
 """As the documents have it."""
 
-_CLOCK_MILLISECONDS = 600_000
-"""How far a caller's clock may be from ours. Clocks at sites drift by minutes; and for as long as this a login is
-remembered, so that nobody can send it again, and a signed call that somebody overheard can be."""
-
 _LOGINS = 1000
-"""Logins remembered of one application, some 20 minutes of one a second. Beyond that the oldest is forgotten, and no
-login that is as old is taken any more."""
+"""Logins remembered of one application, some 20 minutes of one a second."""
 
 
 class TokenCode(IntEnum):
@@ -70,11 +65,18 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token that was given out; `expires` by the monotonic clock."""
+    """A token that was given out.
+
+    Attributes:
+        name: of its application.
+        expires: by the monotonic clock.
+        calls: those that act and were signed by this application, with this token or another.
+    """
 
     text: str = field(repr=False)
     name: str
     expires: float
+    calls: Once = field(repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -83,12 +85,12 @@ class _Holder:
 
     key: str
     secret: str = field(repr=False)
+    calls: Once
+    """Those that act, by their signatures."""
     tokens: list[Token] = field(default_factory=list)
     """The latest, and the one before: whoever still has that may use it until it expires."""
-    logins: list[tuple[int, str]] = field(default_factory=list)
-    """A heap of timestamps with their encryptions."""
-    forgotten: int = -1
-    """The timestamp of the latest login forgotten."""
+    logins: Once = field(default_factory=lambda: Once(_LOGINS))
+    """By their encryptions."""
 
     def is_still(self, application: Application | None) -> bool:
         return application is not None and (application.key, application.secret) == (self.key, self.secret)
@@ -99,6 +101,7 @@ class Tokens:
 
     Args:
         directory: gives the registry.
+        signed_calls: how many calls that act are remembered of each application.
         now: a monotonic clock, in seconds: a step of the other one does not end a token.
         clock: epoch milliseconds.
     """
@@ -107,10 +110,12 @@ class Tokens:
         self,
         directory: Callable[[], Directory],
         *,
+        signed_calls: int = 100_000,
         now: Callable[[], float] = time.monotonic,
         clock: Callable[[], int] = epoch_ms,
     ) -> None:
         self._directory = directory
+        self._signed_calls = signed_calls
         self._now = now
         self._clock = clock
         self._holders: dict[str, _Holder] = {}
@@ -180,14 +185,17 @@ class Tokens:
                 TokenCode.INVALID, "timestamp must be epoch milliseconds and within 10 minutes of the hub's clock"
             )
         holder = self._holder(application)
-        self._note(holder, int(login.timestamp), given.decode(), clock)
+        if not holder.logins.take(int(login.timestamp), given.decode(), clock):
+            raise TokenRefusal(TokenCode.REPEATED, "this encryption was used before: take another timestamp")
         return application, holder
 
     def _holder(self, application: Application) -> _Holder:
         holder = self._holders.get(application.name)
         if holder is None or not holder.is_still(application):
             self._forget_strangers()
-            holder = self._holders[application.name] = _Holder(application.key, application.secret)
+            holder = self._holders[application.name] = _Holder(
+                application.key, application.secret, Once(self._signed_calls)
+            )
         return holder
 
     def _forget_strangers(self) -> None:
@@ -199,15 +207,6 @@ class Tokens:
                 for token in holder.tokens:
                     del self._tokens[_digest(token.text)]
 
-    @staticmethod
-    def _note(holder: _Holder, timestamp: int, encryption: str, clock: int) -> None:
-        """Remember a login; raises `REPEATED` for one that was here before, or may have been."""
-        if timestamp <= holder.forgotten or (timestamp, encryption) in holder.logins:
-            raise TokenRefusal(TokenCode.REPEATED, "this encryption was used before: take another timestamp")
-        heapq.heappush(holder.logins, (timestamp, encryption))
-        while len(holder.logins) > _LOGINS or holder.logins[0][0] < clock - _CLOCK_MILLISECONDS:
-            holder.forgotten = heapq.heappop(holder.logins)[0]
-
     def _latest(self, holder: _Holder) -> Grant | None:
         """The token in force, where it lasts for a second at least."""
         if not holder.tokens:
@@ -216,7 +215,7 @@ class Tokens:
         return Grant(holder.tokens[0].text, seconds) if seconds > 0 else None
 
     def _issue(self, application: Application, holder: _Holder) -> Grant:
-        token = Token(secrets.token_urlsafe(32), application.name, self._now() + LIFETIME_SECONDS)
+        token = Token(secrets.token_urlsafe(32), application.name, self._now() + LIFETIME_SECONDS, holder.calls)
         self._tokens[_digest(token.text)] = token
         holder.tokens.insert(0, token)
         for old in holder.tokens[2:]:
@@ -227,7 +226,7 @@ class Tokens:
 
 def is_current(timestamp: str, clock: int) -> bool:
     """Whether the digits of a timestamp are a time within 10 minutes of the clock, both in epoch milliseconds."""
-    return re.fullmatch("[0-9]{1,16}", timestamp) is not None and abs(int(timestamp) - clock) <= _CLOCK_MILLISECONDS
+    return re.fullmatch("[0-9]{1,16}", timestamp) is not None and abs(int(timestamp) - clock) <= CLOCK_MILLISECONDS
 
 
 def sign_login(app_key: str, token: str, timestamp: str, secret: str) -> str:

@@ -52,7 +52,7 @@ class Hub:
         )
 
     async def whole(self, request: Request) -> Response:
-        caller, body = await self.callers.receive(request)
+        caller, body = await self.callers.receive(request, acts="acts" in request.query_params)
         return PlainTextResponse(f"{caller.name} {len(body)}")
 
     async def seen(self, request: Request) -> Response:
@@ -384,6 +384,64 @@ def test_tokens_that_a_restart_made_unknown_hold_nobody_back() -> None:
     run(hub, work)
 
 
+def test_a_signed_call_that_acts_is_taken_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever overhears it cannot have it done again, nor a stack that sends it twice; another timestamp is new."""
+    hub = Hub()
+    token = hub.token()
+
+    async def work(client: httpx.AsyncClient) -> None:
+        call = signed(token, "acts1", b"body")
+        assert (await client.post("/whole?acts=1", content=b"body", headers=call)).status_code == 200
+        shouted = {**call, "apim-signature": call["apim-signature"].upper()}
+        for again in (call, shouted):
+            response = await client.post("/whole?acts=1", content=b"body", headers=again)
+            assert (response.status_code, response.json()["code"]) == (409, 99409)
+            assert response.json()["msg"].startswith("a call with this apim-signature was here before")
+        new = signed(token, "acts1", b"body", timestamp=CLOCK + 1)
+        assert (await client.post("/whole?acts=1", content=b"body", headers=new)).status_code == 200
+        # With a token that another login of the application was given it would be signed anew.
+        refreshed = hub.tokens.refresh(
+            Login(SCADA.key, sign_login(SCADA.key, "", str(CLOCK + 9), SCADA.secret), str(CLOCK + 9)), token
+        ).token
+        assert (await client.post("/whole?acts=1", content=b"body", headers=call)).status_code == 409
+        call = signed(refreshed, "acts1", b"body")
+        assert (await client.post("/whole?acts=1", content=b"body", headers=call)).status_code == 200
+
+    run(hub, work)
+    assert "a signed call of scada came a second time" in caplog.text
+    assert token not in caplog.text
+
+
+def test_calls_that_only_read_and_those_with_an_api_key_may_come_again() -> None:
+    """Nothing is done by the first; the second have nothing to be known by."""
+    hub = Hub()
+    token = hub.token()
+
+    async def work(client: httpx.AsyncClient) -> None:
+        for _ in range(3):
+            assert (await client.get("/whole", headers=signed(token))).status_code == 200
+            key = {"Authorization": "Bearer scada-api-key"}
+            assert (await client.get("/whole?acts=1", headers=key)).status_code == 200
+
+    run(hub, work)
+
+
+def test_a_call_that_is_signed_wrong_or_over_the_rate_is_not_taken() -> None:
+    """It may come again, put right."""
+    hub = Hub(calls_per_second=1)
+    token = hub.token()
+
+    async def work(client: httpx.AsyncClient) -> None:
+        call = signed(token, "acts1")
+        assert (await client.get("/whole?acts=1", headers={**call, "apim-signature": "0" * 64})).status_code == 401
+        assert (await client.get("/whole", headers=signed(token))).status_code == 200
+        assert (await client.get("/whole?acts=1", headers=call)).status_code == 429
+        hub.now += 1
+        assert (await client.get("/whole?acts=1", headers=call)).status_code == 200
+
+    run(hub, work)
+
+
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
 
@@ -407,5 +465,5 @@ def test_any_call_can_be_signed(query: list[tuple[str, str]], body: bytes, secre
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "client": ("127.0.0.1", 1),
     }
-    caller, received = asyncio.run(hub.callers.receive(Request(scope, receive)))
+    caller, received = asyncio.run(hub.callers.receive(Request(scope, receive), acts=True))
     assert (caller.name, received) == ("scada", body)

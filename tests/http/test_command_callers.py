@@ -44,6 +44,9 @@ def test_a_call_with_a_token_and_a_signature(site: Site, device: TestClient) -> 
     assert stored(site, command)["application"] == "scada"
     tampered = site.http.post(COMMANDS, params=query, content=b'{"value": "e"}', headers=headers)
     assert (tampered.status_code, tampered.json()["code"]) == (401, 99401)
+    again = site.http.post(COMMANDS, params=query, content=body, headers=headers)
+    assert (again.status_code, again.json()["code"], again.json()["data"]) == (409, 99409, None)
+    assert len(data(site.call("search", KEYS))) == 1, "it is not sent again"
 
 
 def test_a_caller_who_hangs_up_leaves_nothing_behind(
