@@ -120,10 +120,27 @@ class LimitsSettings:
         default=4096,
         metadata=about("HTTP connections at the same time; more are closed at once.", low=1, high=1_000_000),
     )
+    http_connections_per_address: int = field(
+        default=2048,
+        metadata=about(
+            "The same, from one source address; IPv6 counts by /64. All callers behind a proxy have its address.",
+            low=1,
+            high=1_000_000,
+        ),
+    )
     http_requests: int = field(
         default=4000,
         metadata=about(
             "HTTP calls answered at the same time; more get 503, on the connections that http_connections has left.",
+            low=1,
+            high=1_000_000,
+        ),
+    )
+    http_strangers_per_second: int = field(
+        default=100,
+        metadata=about(
+            "HTTP requests a second without valid credentials from one source address; as many may come at once."
+            " More get 429.",
             low=1,
             high=1_000_000,
         ),

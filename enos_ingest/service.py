@@ -226,7 +226,7 @@ class Service:
     async def _start_http(self) -> None:
         bind, limits, anonymous = self.settings.http.bind, self.settings.limits, self.settings.security.anonymous
         tokens = Tokens(self.directory, signed_calls=limits.signed_calls)
-        logins = Logins(limits.calls_per_second)
+        logins = Logins(limits.calls_per_second, limits.http_strangers_per_second, refused=self._metrics.http_refused)
         parts = HttpParts(
             self._metrics,
             self._reasons,
@@ -236,7 +236,12 @@ class Service:
             open_metrics=bind.is_loopback or anonymous,
         )
         listener = HttpListener(
-            create_app(parts), bind, connections=limits.http_connections, requests=limits.http_requests
+            create_app(parts),
+            bind,
+            connections=limits.http_connections,
+            connections_per_address=limits.http_connections_per_address,
+            requests=limits.http_requests,
+            refused=self._metrics.http_refused,
         )
         listener.bind()
         self._parts.push_async_callback(listener.stop, _HTTP_STOP_SECONDS)

@@ -7,6 +7,6 @@ callers           who calls; logins, rates: how often, and how often in vain; on
                   body: what is read of a call
 envelope          what a call is answered with; waiting: for clients that hang up before it is
 openapi, metrics  the documents themselves
-listener          the sockets, with their bounds
+listener          the sockets, with their bounds; bounds: how many connections, in all and from one address
 client            a caller of our own
 """

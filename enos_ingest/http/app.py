@@ -79,6 +79,13 @@ def create_app(parts: HttpParts) -> Starlette:
             caller = await parts.callers.identify(request, b"")
             caller.require("read", "admin")
 
+    async def refuse(request: Request, exc: Exception) -> Response:
+        try:
+            parts.callers.meet_stranger(request)
+        except CommandRefusal as too_many:
+            return refused(too_many)
+        return _refuse(request, exc)
+
     app = Starlette(
         routes=[
             Route("/healthz", healthz),
@@ -89,7 +96,7 @@ def create_app(parts: HttpParts) -> Starlette:
             *parts.token_service.routes(),
         ],
         exception_handlers={
-            HTTPException: _refuse,
+            HTTPException: refuse,
             CommandRefusal: _refuse_call,
             ClientDisconnect: _hung_up,
             Exception: _fail,
@@ -100,7 +107,7 @@ def create_app(parts: HttpParts) -> Starlette:
     return app
 
 
-async def _refuse(request: Request, exc: Exception) -> Response:
+def _refuse(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     match exc.status_code:
         case 404:

@@ -108,6 +108,14 @@ class Callers:
         self._admit(request, body, caller, signer)
         return caller
 
+    def meet_stranger(self, request: Request) -> None:
+        """Count a request that asks for nothing that there is, so that nobody looks at its credentials.
+
+        Raises:
+            CommandRefusal: `TOO_MANY_CALLS`, where too many such have come from its address.
+        """
+        self._logins.meet_stranger(request)
+
     def _claim(self, request: Request) -> tuple[Caller, _Signer | None]:
         """Who the headers say it is, and who must have signed the call, None where all is proved."""
         scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
@@ -117,8 +125,8 @@ class Callers:
             return self._by_token(request)
         if self._anonymous and not scheme:
             return _ANONYMOUS, None
-        raise CommandRefusal(
-            RestCode.UNAUTHORIZED,
+        raise self._stranger(
+            request,
             "send the API key of an application, Authorization: Bearer KEY, or a token with a signature:"
             f" {', '.join(_TOKEN_HEADERS)}",
         )
@@ -129,7 +137,7 @@ class Callers:
         application = self._directory().find_by_api_key(api_key)
         if application is None:
             self._logins.failed(request, "no application has this API key")
-            raise CommandRefusal(RestCode.UNAUTHORIZED, "no application has this API key")
+            raise self._stranger(request, "no application has this API key")
         self._logins.remember(request, digest)
         return Caller(application.name, application.scopes)
 
@@ -141,18 +149,18 @@ class Callers:
         """
         missing = [name for name in _TOKEN_HEADERS if not request.headers.get(name)]
         if missing:
-            raise CommandRefusal(RestCode.UNAUTHORIZED, f"{' and '.join(missing)} missing")
+            raise self._stranger(request, f"{' and '.join(missing)} missing")
         found = self._tokens.find(request.headers["apim-accesstoken"])
         if found is None:
-            raise CommandRefusal(
-                RestCode.UNAUTHORIZED, "the hub does not know this token, perhaps since it was restarted: get another"
+            raise self._stranger(
+                request, "the hub does not know this token, perhaps since it was restarted: get another"
             )
         token, application = found
         if self._tokens.is_expired(token):
-            raise CommandRefusal(RestCode.UNAUTHORIZED, "the token has expired: get another, or refresh it in time")
+            raise self._stranger(request, "the token has expired: get another, or refresh it in time")
         if not is_current(request.headers["apim-timestamp"], self._clock()):
-            raise CommandRefusal(
-                RestCode.UNAUTHORIZED,
+            raise self._stranger(
+                request,
                 "apim-timestamp must be epoch milliseconds and within 10 minutes of the hub's clock",
             )
         return Caller(application.name, application.scopes), _Signer(token, application.secret)
@@ -166,12 +174,17 @@ class Callers:
                 # Who has the token had the secret; nobody is held back for it, as one call that is signed the wrong
                 # way would keep out the others of the same application.
                 self._logins.log_refusal(request, f"wrong signature of {caller.name}")
-                raise CommandRefusal(
-                    RestCode.UNAUTHORIZED,
+                raise self._stranger(
+                    request,
                     "wrong apim-signature: it is the hex SHA-256 of token, query parameters sorted by name, body,"
                     " timestamp and secret, one after the other",
                 )
         self._logins.count(caller.name)
+
+    def _stranger(self, request: Request, message: str) -> CommandRefusal:
+        """What a call without valid credentials is told; raises what it is told where too many have come."""
+        self._logins.meet_stranger(request)
+        return CommandRefusal(RestCode.UNAUTHORIZED, message)
 
     def _take_once(self, request: Request, caller: Caller, signer: _Signer) -> None:
         """Refuse a signed call that was here before.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from enos_ingest.commands.refusals import RestCode
+from enos_ingest.http.bounds import Connections, Refused
 from enos_ingest.http.envelope import envelope
 from enos_ingest.logs import FewLines
 from enos_ingest.sockets import Bind, bind_socket, cannot_listen
@@ -55,7 +56,9 @@ class HttpListener:
     Args:
         setting: the name of the setting that `bind` comes from, for the sentence of a StartError.
         connections: open at the same time; more are closed at once.
+        connections_per_address: the same, of one source address.
         requests: answered at the same time; more get 503, but those that never wait.
+        refused: told of each connection and request over these bounds.
         request_seconds: how long a client may take to send a request.
         keep_alive_seconds: how long a connection may be idle between two requests; whole ones.
         unread_bytes: how much of a body is dropped after the answer before the connection is closed.
@@ -69,7 +72,9 @@ class HttpListener:
         *,
         setting: str = "http.bind",
         connections: int = 4096,
+        connections_per_address: int = 2048,
         requests: int = 4000,
+        refused: Callable[[Refused], None] = lambda _: None,
         request_seconds: float = _REQUEST_SECONDS,
         keep_alive_seconds: int = _KEEP_ALIVE_SECONDS,
         unread_bytes: int = _UNREAD_BYTES,
@@ -80,8 +85,9 @@ class HttpListener:
         self._socket: socket.socket | None = None
         self._port = 0
         self._task: asyncio.Task[None] | None = None
-        config = _make_config(_Bounded(app, requests), keep_alive_seconds)
-        config.connections = connections
+        config = _make_config(_Bounded(app, requests, refused), keep_alive_seconds)
+        config.connections = Connections(connections, connections_per_address)
+        config.refused = refused
         config.request_seconds = request_seconds
         config.unread_bytes = unread_bytes
         config.taking_seconds = taking_seconds
@@ -147,9 +153,10 @@ class _Bounded:
     uvicorn's own bound also counts connections that send nothing, and says 503 to who asks whether the hub lives.
     """
 
-    def __init__(self, app: ASGIApp, requests: int) -> None:
+    def __init__(self, app: ASGIApp, requests: int, refused: Callable[[Refused], None]) -> None:
         self._app = app
         self._limit = requests
+        self._refused = refused
         self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,6 +164,7 @@ class _Bounded:
             await self._app(scope, receive, send)
             return
         if self._requests >= self._limit:
+            self._refused("requests")
             busy = envelope(RestCode.BUSY, f"as many calls are being answered as limits.http_requests = {self._limit}")
             await busy(scope, receive, send)
             return
@@ -168,7 +176,8 @@ class _Bounded:
 
 
 class _Config(uvicorn.Config):
-    connections: int
+    connections: Connections
+    refused: Callable[[Refused], None]
     request_seconds: float
     unread_bytes: int
     taking_seconds: float
@@ -242,6 +251,8 @@ class _Protocol(H11Protocol):
         # Here and not by `Config(access_log=False)`, which would silence other uvicorns of this process too.
         self.access_log = False
         self.logger = _FewWarnings(self.logger, self.config.lines)  # type: ignore[assignment]
+        self._address: str | None = None
+        """Where it comes from, as far as it is counted; None where it was not let in."""
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = 0
         """Bytes that came since the answer, of the body of the request that was answered."""
@@ -249,9 +260,14 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.config.connections:
+        # There is no address behind a Unix socket, which uvicorn could be given.
+        address = self.client[0] if self.client is not None else ""
+        reason = self.config.connections.admit(address)
+        if reason is not None:
+            self.config.refused(reason)
             transport.abort()
             return
+        self._address = address
         self._set_deadline()
 
     def data_received(self, data: bytes) -> None:
@@ -276,6 +292,8 @@ class _Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
         self._await_no_taking()
+        if self._address is not None:
+            self.config.connections.leave(self._address)
         super().connection_lost(exc)
 
     def _unsupported_upgrade_warning(self) -> None:

@@ -1,4 +1,4 @@
-"""How often applications may call, and how often an address may come with wrong credentials."""
+"""How often applications may call, and how often an address may come without valid credentials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
 from enos_ingest.endpoint.admission import source_of
+from enos_ingest.http.bounds import Refused
 from enos_ingest.http.rates import Buckets
 from enos_ingest.logs import FewLines, get_logger
 
@@ -33,15 +34,27 @@ _PROVEN = 1000
 
 
 class Logins:
-    """Counts calls by application, and wrong credentials by the address that they come from.
+    """Counts calls by application, and those without valid credentials by the address that they come from.
 
     Args:
         calls_per_second: of one application; as many may come at once.
+        strangers_per_second: requests without valid credentials from one address; as many may come at once.
+        refused: told of each that is over that.
         now: a monotonic clock, in seconds.
     """
 
-    def __init__(self, calls_per_second: int, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        calls_per_second: int,
+        strangers_per_second: int = 100,
+        *,
+        refused: Callable[[Refused], None] = lambda _: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._now = now
+        self._strangers = Buckets(strangers_per_second, strangers_per_second, _SOURCES)
+        self._strangers_per_second = strangers_per_second
+        self._refused = refused
         self._calls = Buckets(calls_per_second, calls_per_second, _APPLICATIONS)
         self._failures = Buckets(_FAILURES_PER_SECOND, _FAILURES, _SOURCES)
         self._proven: dict[tuple[str | bytes, str], None] = {}
@@ -69,6 +82,21 @@ class Logins:
         if (source, proof) in self._proven or self._failures.has((source, claim), self._now()):
             return
         raise CommandRefusal(RestCode.TOO_MANY_CALLS, "too many wrong credentials from this address, try again later")
+
+    def meet_stranger(self, request: Request) -> None:
+        """Count a request that is refused for want of valid credentials; who has them is never asked here.
+
+        Raises:
+            CommandRefusal: `TOO_MANY_CALLS`, where too many have come from this address.
+        """
+        if self._strangers.take(_source(request), self._now()):
+            return
+        self._refused("strangers")
+        raise CommandRefusal(
+            RestCode.TOO_MANY_CALLS,
+            "more requests without valid credentials come from this address than limits.http_strangers_per_second ="
+            f" {self._strangers_per_second} allows",
+        )
 
     def remember(self, request: Request, proof: str) -> None:
         """Credentials were right; `proof` stands for them and gives nothing away, such as their digest."""

@@ -25,6 +25,7 @@ from enos_ingest.endpoint.limits import (
     ConnectionKind,
     PauseReason,
 )
+from enos_ingest.http.bounds import REFUSED, Refused
 from enos_ingest.logs import dropped_lines
 from enos_ingest.outcome import Outcome
 from enos_ingest.protocol.codes import Code
@@ -82,6 +83,7 @@ class Metrics(Collector):
         self._model_reloads = {"loaded": 0, "refused": 0}
         self._calls: dict[tuple[str, str], int] = {}
         """By action and code."""
+        self._http_refused: dict[str, int] = dict.fromkeys(REFUSED, 0)
         self._commands_ended = {state.name.lower(): 0 for state in State if state.is_final}
         self._answers_ignored: dict[str, int] = dict.fromkeys(IGNORED_REASONS, 0)
         self._registry.register(self)
@@ -136,6 +138,10 @@ class Metrics(Collector):
         """Count one call of the REST API about commands; `action` is one of a few words, never a caller's text."""
         key = action, str(int(code))
         self._calls[key] = self._calls.get(key, 0) + 1
+
+    def http_refused(self, reason: Refused) -> None:
+        """Count one connection or request over HTTP that was refused for what comes at once."""
+        self._http_refused[reason] += 1
 
     def command_ended(self, state: State) -> None:
         """Count one command that has come to its end."""
@@ -220,6 +226,12 @@ class Metrics(Collector):
             "Calls about commands over HTTP, by action and code; 499 for callers who hung up.",
             ["action", "code"],
             self._calls.items(),
+        )
+        yield _by_label(
+            "enos_ingest_http_refused",
+            "Connections and requests over HTTP beyond a limit on what comes at once, by reason.",
+            "reason",
+            self._http_refused,
         )
         yield _by_label("enos_ingest_commands_ended", "Commands at their end, by state.", "state", self._commands_ended)
         yield _by_label(

@@ -57,10 +57,17 @@ class TokenService:
             arguments = [_text(body, name) for name in more]
             granted = self._grant(request, login, lambda: grant(login, *arguments))
         except TokenRefusal as refusal:
-            return _response(refusal.code, refusal.message)
+            return self._refuse(request, refusal)
         except CommandRefusal as refusal:
             return _response(refusal.code, refusal.message, reason=refusal.code)
         return _response(TokenCode.OK, "SUCCESS", {"accessToken": granted.token, "expire": granted.seconds})
+
+    def _refuse(self, request: Request, refusal: TokenRefusal) -> Response:
+        try:
+            self._logins.meet_stranger(request)
+        except CommandRefusal as too_many:
+            return _response(too_many.code, too_many.message, reason=too_many.code)
+        return _response(refusal.code, refusal.message)
 
     def _grant(self, request: Request, login: Login, grant: Callable[[], Grant]) -> Grant:
         application = self._directory().find_by_key(login.app_key)

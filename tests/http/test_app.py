@@ -31,8 +31,10 @@ DIRECTORY = Directory(
 )
 
 
-def parts(reasons: Callable[[], list[str]], *, open_metrics: bool) -> HttpParts:
-    tokens, logins = Tokens(lambda: DIRECTORY), Logins(1000)
+def parts(reasons: Callable[[], list[str]], *, open_metrics: bool, strangers_per_second: int = 100) -> HttpParts:
+    tokens = Tokens(lambda: DIRECTORY)
+    # The clock stands still: nobody is let in again by the time that a test takes.
+    logins = Logins(1000, strangers_per_second, now=lambda: 0.0)
     return HttpParts(
         metrics=Metrics(),
         reasons_not_ready=reasons,
@@ -132,6 +134,23 @@ def test_another_method_is_a_json_405(path: str, method: str) -> None:
     assert response.status_code == 405
     assert response.json() == {"error": f"{path} does not take {method}"}
     assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_who_looks_for_what_there_is_not_is_bounded_and_probes_are_answered() -> None:
+    """A scan of paths is a flood without credentials as any other."""
+
+    async def run() -> None:
+        async with serving(create_app(parts(list, open_metrics=False, strangers_per_second=3))) as client:
+            statuses = [(await client.get(f"/{number}")).status_code for number in range(3)]
+            assert statuses == [404] * 3
+            response = await client.post("/healthz")
+            assert (response.status_code, response.json()["code"]) == (429, 99429)
+            assert (await client.get("/metrics")).status_code == 429
+            assert (await client.get("/metrics", headers={"Authorization": "Bearer key-read"})).status_code == 200
+            for path in ("/healthz", "/readyz"):
+                assert (await client.get(path)).status_code == 200
+
+    asyncio.run(run())
 
 
 def test_no_response_tells_what_serves_it() -> None:

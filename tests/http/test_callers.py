@@ -33,7 +33,14 @@ GRAFANA = Application("grafana", api_key_hash=hash_api_key("grafana-api-key"), s
 class Hub:
     """What stands behind the routes: `/whole` reads the body through the callers, `/seen` takes none."""
 
-    def __init__(self, *, anonymous: bool = False, calls_per_second: int = 1000, body_bytes: int = 2000) -> None:
+    def __init__(
+        self,
+        *,
+        anonymous: bool = False,
+        calls_per_second: int = 1000,
+        strangers_per_second: int = 100,
+        body_bytes: int = 2000,
+    ) -> None:
         self.clock = CLOCK
         self.now = 1000.0
         self.directory = Directory(applications=[SCADA, GRAFANA])
@@ -41,7 +48,7 @@ class Hub:
         self.callers = Callers(
             lambda: self.directory,
             self.tokens,
-            Logins(calls_per_second, now=lambda: self.now),
+            Logins(calls_per_second, strangers_per_second, now=lambda: self.now),
             anonymous=anonymous,
             body_bytes=body_bytes,
             clock=lambda: self.clock,
@@ -380,6 +387,40 @@ def test_tokens_that_a_restart_made_unknown_hold_nobody_back() -> None:
         answers = [(await client.get("/whole", headers=signed("old"))).status_code for _ in range(100)]
         assert set(answers) == {401}
         assert (await client.get("/whole", headers={"Authorization": "Bearer scada-api-key"})).status_code == 200
+
+    run(hub, work)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Basic eDp5"},
+        {"Authorization": "Bearer wrong"},
+        {"apim-accesstoken": "x"},
+        signed("unknown"),
+        signed("TOKEN", secret="wrong"),
+        signed("TOKEN", timestamp=1),
+    ],
+    ids=["none", "other", "key", "half", "unknown token", "signature", "time"],
+)
+def test_a_flood_without_valid_credentials_is_bounded(headers: dict[str, str]) -> None:
+    """Whatever it lacks: 429 beyond so many a second, while calls with valid ones go through."""
+    hub = Hub(strangers_per_second=5)
+    token = hub.token()
+    if headers.get("apim-accesstoken") == "TOKEN":
+        headers = {**headers, "apim-accesstoken": token}
+
+    async def work(client: httpx.AsyncClient) -> None:
+        known = {"Authorization": "Bearer scada-api-key"}
+        answers = [await client.get("/whole", headers=headers) for _ in range(8)]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 3
+        assert "limits.http_strangers_per_second = 5" in answers[-1].json()["msg"]
+        assert answers[-1].headers["retry-after"] == "1"
+        assert (await client.get("/whole", headers=known)).status_code == 200
+        assert (await client.get("/whole", headers=signed(token))).status_code == 200
+        hub.now += 0.2
+        assert [(await client.get("/whole", headers=headers)).status_code for _ in range(2)] == [401, 429]
 
     run(hub, work)
 

@@ -327,7 +327,8 @@ def test_a_flood_of_connections_is_bounded() -> None:
     """Beyond 256 open ones the next is closed at once; when they are gone it is served again."""
 
     async def run() -> None:
-        _, listener = await started(connections=256)
+        refused: list[str] = []
+        _, listener = await started(connections=256, refused=refused.append)
         flood = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(300)]
         ends = [asyncio.create_task(reader.read()) for reader, _ in flood]
         done, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -335,6 +336,7 @@ def test_a_flood_of_connections_is_bounded() -> None:
             more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             done |= more
         assert len(waiting) == 256
+        assert refused == ["connections"] * 44
         await asyncio.gather(*done, return_exceptions=True)
         open_ones = [writer for task, (_, writer) in zip(ends, flood, strict=True) if task in waiting]
         for writer in open_ones:
@@ -349,11 +351,38 @@ def test_a_flood_of_connections_is_bounded() -> None:
     asyncio.run(run())
 
 
+def test_one_address_cannot_take_all_connections() -> None:
+    """Its next one is closed at once and counted; where one has left it is served again."""
+
+    async def run() -> None:
+        refused: list[str] = []
+        _, listener = await started(connections=4, connections_per_address=2, refused=refused.append)
+        first, second = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(2)]
+        for reader, writer in (first, second):
+            writer.write(HELLO)
+            await reader.readuntil(b"hello")
+        for _ in range(3):
+            with contextlib.suppress(ConnectionError):
+                assert await exchange(listener.port, HELLO) == b""
+        assert refused == ["address"] * 3
+        first[1].write(HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert (await first[0].read()).endswith(b"hello")
+        third = await asyncio.open_connection("127.0.0.1", listener.port)
+        third[1].write(HELLO)
+        assert (await third[0].readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+        for _, writer in (first, second, third):
+            writer.close()
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
 def test_calls_beyond_the_limit_are_told_to_come_again() -> None:
     """503 with Retry-After, on a connection that stays; probes are answered, and calls again once there is room."""
 
     async def run() -> None:
-        slow, listener = await started(requests=2)
+        refused: list[str] = []
+        slow, listener = await started(requests=2, refused=refused.append)
         call = HELLO.replace(b"/hello", b"/slow").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         first, second = (asyncio.create_task(exchange(listener.port, call)) for _ in range(2))
         while slow.inside < 2:
@@ -366,6 +395,7 @@ def test_calls_beyond_the_limit_are_told_to_come_again() -> None:
             assert answer.startswith("HTTP/1.1 503 ")
             assert "retry-after: 1\r\n" in answer.lower()
             assert '{"code":99503,"msg":"as many calls are being answered as limits.http_requests = 2' in answer
+        assert refused == ["requests", "requests"]
         writer.write(HELLO.replace(b"/hello", b"/readyz"))
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
         slow.let.set()

@@ -71,6 +71,26 @@ def test_what_was_right_passes_from_where_it_was_right() -> None:
     ]
 
 
+def test_strangers_of_one_address_are_bounded() -> None:
+    """As many a second as the setting says, each address for itself; those over it are counted."""
+    clock, refused = [0.0], list[str]()
+    logins = Logins(10, 3, refused=refused.append, now=lambda: clock[0])
+
+    def meet(address: str) -> bool:
+        try:
+            logins.meet_stranger(request(address))
+        except CommandRefusal as refusal:
+            return "limits.http_strangers_per_second = 3" not in str(refusal)
+        return True
+
+    assert [meet("192.0.2.1") for _ in range(5)] == [True, True, True, False, False]
+    assert refused == ["strangers", "strangers"]
+    assert meet("192.0.2.2")
+    clock[0] = 1.0
+    assert [meet("::ffff:192.0.2.1") for _ in range(4)] == [True, True, True, False]
+    assert not is_held_back(logins, "192.0.2.1"), "who has credentials is looked at"
+
+
 def test_a_flood_of_failures_is_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     """At most 50 a second, with the address and the reason."""
     logins = Logins(10)

@@ -90,6 +90,7 @@ def test_each_count_is_shown_under_its_name() -> None:
     metrics.model_reloaded("refused")
     metrics.call("setMeasurepoint", 0)
     metrics.call("setMeasurepoint", RestCode.OFFLINE)
+    metrics.http_refused("strangers")
     metrics.command_ended(State.TIMED_OUT)
     metrics.answer_ignored("late")
     series = scrape(metrics)
@@ -109,6 +110,8 @@ def test_each_count_is_shown_under_its_name() -> None:
     assert series["enos_ingest_model_reloads_total", ("refused",)] == 1
     assert series["enos_ingest_calls_total", ("setMeasurepoint", "0")] == 1
     assert series["enos_ingest_calls_total", ("setMeasurepoint", "11900")] == 1
+    assert series["enos_ingest_http_refused_total", ("strangers",)] == 1
+    assert series["enos_ingest_http_refused_total", ("address",)] == 0
     assert series["enos_ingest_commands_ended_total", ("timed_out",)] == 1
     assert series["enos_ingest_answers_ignored_total", ("late",)] == 1
     assert series["enos_ingest_info", (__version__,)] == 1

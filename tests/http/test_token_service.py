@@ -26,12 +26,12 @@ GET, REFRESH = "/apim-token-service/v2.0/token/get", "/apim-token-service/v2.0/t
 class Hub:
     """A token service whose clocks stand still until they are moved."""
 
-    def __init__(self, *, calls_per_second: int = 1000) -> None:
+    def __init__(self, *, calls_per_second: int = 1000, strangers_per_second: int = 100) -> None:
         self.now, self.clock = 1000.0, CLOCK
         applications = [Application("scada", KEY, SECRET), Application("other", "other-key", "other-secret")]
         self.directory = Directory(applications=applications)
         self.tokens = Tokens(lambda: self.directory, now=lambda: self.now, clock=lambda: self.clock)
-        logins = Logins(calls_per_second, now=lambda: self.now)
+        logins = Logins(calls_per_second, strangers_per_second, now=lambda: self.now)
         self.app = Starlette(routes=TokenService(lambda: self.directory, self.tokens, logins).routes())
         self.sent = 0
 
@@ -229,6 +229,22 @@ def test_guesses_at_one_application_are_held_back_and_do_not_lock_out_the_others
     run(hub, work)
     assert "encryption is not the hex SHA-256" in caplog.text
     assert KEY not in caplog.text
+
+
+def test_a_flood_of_bad_logins_is_bounded() -> None:
+    """Malformed ones and repeated ones too; a good one is granted meanwhile."""
+    hub = Hub(strangers_per_second=3)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        login = hub.login()
+        statuses = [(await client.post(GET, json=login)).json()["status"] for _ in range(3)]
+        assert statuses == [0, 1001, 1001]
+        answers = [await client.post(GET, content=b"x") for _ in range(3)]
+        assert [answer.json()["status"] for answer in answers] == [1004, 99429, 99429]
+        assert (answers[-1].status_code, answers[-1].headers["retry-after"]) == (429, "1")
+        assert (await client.post(GET, json=hub.login())).json()["status"] == 0
+
+    run(hub, work)
 
 
 def test_logins_count_as_calls() -> None:
