@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -111,14 +111,17 @@ def test_a_broker_that_does_not_let_it_in_keeps_the_hub_from_starting(
     # Our own broker never does: the bytes of one that does are played here, and not waited for as long.
     monkeypatch.setattr(subscriber, "_START_SECONDS", 2.0)
 
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            await reader.read(1000)
-            writer.write(answer)
-        await reader.read()
-        writer.close()
-
     async def start() -> None:
+        playing: list[asyncio.Task[Any] | None] = []
+
+        async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            playing.append(asyncio.current_task())
+            for answer in answers:
+                await reader.read(1000)
+                writer.write(answer)
+            await reader.read()
+            writer.close()
+
         server = await asyncio.start_server(play, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
@@ -127,6 +130,9 @@ def test_a_broker_that_does_not_let_it_in_keeps_the_hub_from_starting(
                 await starting.start()
             assert not starting.is_ready
             await starting.close()
+            # Left to the end of the event loop a connection might stay open: it may have come several times.
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.gather(*filter(None, playing))
 
     asyncio.run(start())
     assert said in caplog.text
