@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
+import json
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -28,6 +31,39 @@ LZ4_HELLO = bytes.fromhex(
     "4c5a34426c6f636b16000000000000000000000000"  # the end
 )
 """What `LZ4BlockOutputStream` of lz4-java writes for `hello`."""
+
+JAVA_STREAMS: dict[str, dict[str, str]] = json.loads(
+    (Path(__file__).parents[1] / "samples/java-streams.json").read_text(encoding="utf-8")
+)
+"""As base64, what `LZ4BlockOutputStream` of lz4-java 1.8.0 and `GZIPOutputStream` of OpenJDK 17 have written, each by
+its constructor without further arguments, for one `write` of the plain text and `close`. The block of 1 MiB is the
+text of `several blocks`, by `LZ4BlockOutputStream(out, 1 << 20, fastestJavaInstance().highCompressor())`."""
+
+
+def digits(length: int) -> bytes:
+    """A text that gets much shorter."""
+    return bytes(ord("0") + place % 10 for place in range(length))
+
+
+def noise(length: int) -> bytes:
+    """Bytes that no compression makes shorter."""
+    state, found = 1, bytearray()
+    for _ in range(length):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        found.append(state >> 16 & 0xFF)
+    return bytes(found)
+
+
+JAVA_PLAIN = {
+    "empty": b"",
+    "one byte": b"a",
+    "a request": REQUEST,
+    "noise": noise(200),
+    "a block": digits(65_536),
+    "a block and a byte": digits(65_537),
+    "several blocks": digits(200_000),
+    "one block of 1 MiB": digits(200_000),
+}
 
 
 def header(token: int, length: int, size: int, checksum: int = 0) -> bytes:
@@ -76,6 +112,19 @@ def test_lz4_is_the_stream_of_lz4_java() -> None:
     assert compress(Compression.LZ4, b"hello") == LZ4_HELLO
     assert compress(Compression.LZ4, b"") == LZ4_HELLO[-21:]
     assert compress(Compression.LZ4, b"a" * 100)[8] == 0x26
+
+
+@pytest.mark.parametrize(("name", "how"), [(name, how) for name, streams in JAVA_STREAMS.items() for how in streams])
+def test_what_java_has_written_is_read(name: str, how: str) -> None:
+    """Its bytes: no block, one that got no shorter, one that is full, several."""
+    plain, stream = JAVA_PLAIN[name], base64.b64decode(JAVA_STREAMS[name][how])
+    assert decompress(Compression(how), stream, max(len(plain), 1)) == plain
+
+
+def test_java_streams_are_there_for_each_text() -> None:
+    """None is left out of the test above."""
+    assert JAVA_STREAMS.keys() == JAVA_PLAIN.keys()
+    assert sum(len(streams) for streams in JAVA_STREAMS.values()) == 15
 
 
 @pytest.mark.parametrize("how", [Compression.GZIP, Compression.LZ4])
