@@ -16,7 +16,7 @@ from enos_ingest.pipeline import Message, Pipeline
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.protocol.raw import may_be_raw
-from enos_ingest.storage.store import Committer
+from enos_ingest.storage.store import Committer, Done
 
 __all__ = ["Answer", "Intake", "RawUplinks"]
 
@@ -143,13 +143,13 @@ class Intake:
         self._writer.commit(_NOTHING, settle)
 
     def activate(
-        self, device: DeviceId, now: int, changes: Sequence[Change] = (), done: Callable[[], None] | None = None
+        self, device: DeviceId, now: int, changes: Sequence[Change] = (), done: Done | None = None
     ) -> None:
         """Store that a device has logged in for the first time, at `now` in epoch milliseconds.
 
         Args:
             changes: what else that changes.
-            done: is called once it is on disk, and never where it cannot be stored.
+            done: is told once it is on disk, or why it never will be.
         """
         self.in_flight += 1
 
@@ -158,8 +158,8 @@ class Intake:
             if error is not None:
                 self.not_activated((device,))
                 _log_fault(error, str(device))
-            elif done is not None:
-                done()
+            if done is not None:
+                done(error)
 
         self._writer.commit(Record([], None, (device,), now, None, tuple(changes)), settle)
 

@@ -25,7 +25,7 @@ from enos_ingest.endpoint.packets import (
 )
 from enos_ingest.endpoint.roles import ActivationHost
 from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, REFUSED
-from enos_ingest.errors import PayloadError
+from enos_ingest.errors import PayloadError, StorageError
 from enos_ingest.logs import get_logger
 from enos_ingest.protocol.compression import Compression, compress, decompress
 from enos_ingest.protocol.identity import DeviceId
@@ -83,12 +83,18 @@ class ActivationSession:
         """Whether the device came over TLS."""
         return self._connection.is_tls
 
-    def tell(self, payload: bytes) -> None:
-        """Have the secret sent, which is stored now; subscribed to or not, and shown to nobody else."""
-        if self._connection.is_closing:
+    def stored(self, payload: bytes, error: StorageError | None) -> None:
+        """Have the secret sent, which is stored now; subscribed to or not, and shown to nobody else.
+
+        One that the store has refused, as another was declared meanwhile, is told to nobody: the connection ends, so
+        that the device comes again at once.
+        """
+        if error is not None:
+            self._connection.close("registry", str(error))
+        elif self._connection.is_closing:
             self._say_gone()
-            return
-        self._tell_later(compress(self._compression, payload))
+        else:
+            self._tell_later(compress(self._compression, payload))
 
     def close(self, reason: str) -> None:
         """End the connection."""

@@ -211,7 +211,7 @@ class Sessions:
         change = activate(known, now)
         payload = activation_info(self._next_id(), device, known.asset_id, change.secret)
         self._presence.is_first_login(device)
-        self.intake.activate(device, now, (change,), functools.partial(session.tell, payload))
+        self.intake.activate(device, now, (change,), functools.partial(session.stored, payload))
 
     def _tell(self, device: DeviceId, action: Action, gateways: frozenset[DeviceId]) -> None:
         """Tell a device that is connected what was done with it, and its gateways that are."""
