@@ -142,9 +142,7 @@ class Intake:
         settle = functools.partial(self._settle, "", 0, 0.0, _NO_REQUEST, answer)
         self._writer.commit(_NOTHING, settle)
 
-    def activate(
-        self, device: DeviceId, now: int, changes: Sequence[Change] = (), done: Done | None = None
-    ) -> None:
+    def activate(self, device: DeviceId, now: int, changes: Sequence[Change] = (), done: Done | None = None) -> None:
         """Store that a device has logged in for the first time, at `now` in epoch milliseconds.
 
         Args:

@@ -35,6 +35,8 @@ class Presence:
         self.on_change: Told = _tell_nobody_more
         self._connected: set[DeviceId] = set()
         self._gateway_of: dict[DeviceId, DeviceId] = {}
+        # Of each of them, the secret that it had when it logged in.
+        self._secrets: dict[DeviceId, str] = {}
         self._sub_devices: dict[DeviceId, set[DeviceId]] = {}
         self._seen: set[DeviceId] = set()
 
@@ -59,14 +61,19 @@ class Presence:
             self.logout(device, sub_device, "gateway")
         return sub_devices
 
-    def login(self, gateway: DeviceId, sub_device: DeviceId) -> None:
-        """Take a sub-device online through a gateway; the newest login wins over another gateway's."""
+    def login(self, gateway: DeviceId, sub_device: DeviceId, secret: str = "") -> None:
+        """Take a sub-device online through a gateway; the newest login wins over another gateway's.
+
+        Args:
+            secret: its own; once the registry holds another, it is offline.
+        """
         if not self.is_online(sub_device):
             self.online += 1
         previous = self._gateway_of.get(sub_device)
         if previous is not None:
             self._forget(previous, sub_device)
         self._gateway_of[sub_device] = gateway
+        self._secrets[sub_device] = secret
         self._sub_devices.setdefault(gateway, set()).add(sub_device)
         if previous != gateway:
             if previous is not None:
@@ -78,7 +85,7 @@ class Presence:
         """Take a sub-device offline, for a reason in a word; False where it is not online through this gateway."""
         if self._gateway_of.get(sub_device) != gateway:
             return False
-        del self._gateway_of[sub_device]
+        del self._gateway_of[sub_device], self._secrets[sub_device]
         self._forget(gateway, sub_device)
         self._has_left(sub_device, why, gateway)
         return True
@@ -105,9 +112,10 @@ class Presence:
         return self._sub_devices.get(gateway, frozenset())
 
     def forget_strangers(self, directory: Directory) -> frozenset[DeviceId]:
-        """Take sub-devices offline that the registry knows no more, has disabled, or moved from their gateway.
+        """Take sub-devices offline whose gateway could not log them in any more as it did.
 
-        Those are returned. Connections of devices are for the endpoint to end.
+        The registry knows them no more, has disabled them, moved them from their gateway, given them another secret, or
+        has them come by themselves, with TLS. Those are returned. Connections of devices are for the endpoint to end.
         """
         gone: list[DeviceId] = []
         for sub_device, gateway in list(self._gateway_of.items()):
@@ -116,7 +124,11 @@ class Presence:
                 why = "deleted"
             elif not device.enabled:
                 why = "disabled"
-            elif sub_device not in directory.sub_devices(gateway):
+            elif (
+                sub_device not in directory.sub_devices(gateway)
+                or device.secret != self._secrets[sub_device]
+                or directory.products[sub_device.product_key].require_tls
+            ):
                 why = "registry"
             else:
                 continue

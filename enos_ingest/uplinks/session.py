@@ -146,13 +146,15 @@ def _log_in(request: Request, gateway: DeviceId, params: Mapping[str, Any], worl
     online = world.presence.sub_devices(gateway)
     if sub_device not in online and len(online) >= world.sub_devices_per_gateway:
         raise Refusal(Code.TOO_MANY_REQUESTS, f"{gateway} has {len(online)} sub-devices online, more are not allowed")
-    world.presence.login(gateway, sub_device)
-    first = device.activated is None and world.presence.is_first_login(sub_device)
     data = {**_keys(sub_device), "assetId": device.asset_id}
+    secret = device.secret
     changes: tuple[SecretMade, ...] = ()
     if mode == _VIA_PRODUCT_SECRET:
-        changes = (activate(device, request.received),)
-        data["deviceSecret"] = changes[0].secret
+        made = activate(device, request.received)
+        data["deviceSecret"] = secret = made.secret
+        changes = (made,)
+    world.presence.login(gateway, sub_device, secret)
+    first = device.activated is None and world.presence.is_first_login(sub_device)
     return _Login(data, (sub_device,) if first else (), changes)
 
 

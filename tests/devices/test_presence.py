@@ -225,6 +225,23 @@ def test_what_the_registry_did_is_told() -> None:
     ]
 
 
+def test_a_login_lasts_no_longer_than_the_secret_and_the_way() -> None:
+    """Whose secret is another one goes offline, and whose product wants TLS; a newer login has the newer secret."""
+    presence, told = listening()
+    presence.connect(GW1)
+    kept, changed, again, careful = subs = [DeviceId(key, "d") for key in ("P", "Q", "R", "T")]
+    for sub in subs:
+        presence.login(GW1, sub, "old")
+    presence.login(GW1, again, "new")
+    del told[:]
+    products = [*(Product(key) for key in "PQR"), Product("T", require_tls=True)]
+    rows = [Device(GW1), Device(kept, "old"), Device(changed, "new"), Device(again, "new"), Device(careful, "old")]
+    directory = Directory(products, rows, [(GW1, sub) for sub in subs])
+    assert presence.forget_strangers(directory) == {changed, careful}
+    assert told == [(changed, False, "registry", GW1), (careful, False, "registry", GW1)]
+    assert presence.sub_devices(GW1) == {kept, again}
+
+
 def test_nobody_is_left_online_at_the_end() -> None:
     """Also sub-devices whose gateway was never connected, as an operator may log them in."""
     presence, told = listening()

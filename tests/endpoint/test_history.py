@@ -35,6 +35,8 @@ REGISTRY: dict[str, Any] = {
     "operators": [{"name": "alice", "password": "alice-password", "scopes": ["read", "write"]}],
 }
 
+TAGS = b'{"id":"1","version":"1.0","method":"thing.tag.query","params":{"tags":[]}}'
+
 GW, GW_2, SUB, ALONE = (DeviceId("P", key) for key in ("gw", "gw-2", "sub", "alone"))
 
 
@@ -140,6 +142,23 @@ def test_other_changes_are_told_to_nobody(hub: Hub) -> None:
         hub.apply(changed("sub", enabled=False))
         gateway.ping()
     eventually(lambda: history(hub, ALONE)[-1:] == [(False, "registry", None)])
+
+
+def test_a_sub_device_whose_secret_changes_goes_offline(hub: Hub) -> None:
+    """Without a word, as a device that is connected by itself; its gateway logs it in with the new one."""
+    with connected(hub, "gw") as gateway:
+        assert [ask(gateway, "gw", key) for key in SUBS] == [200, 200]
+        hub.apply(changed("sub", secret="another"))
+        eventually(lambda: not inside.presence(hub).is_online(SUB))
+        gateway.publish("/sys/P/sub/thing/tag/query", TAGS)
+        assert orjson.loads(gateway.message().payload)["code"] == 1212
+        assert ask(gateway, "gw", "sub") == 742
+        hub.apply(changed("sub"))
+        eventually(lambda: inside.secret(hub, SUB) == "sub-secret")
+        assert ask(gateway, "gw", "sub") == 200
+        assert inside.presence(hub).is_online_through(GW, DeviceId("P", "sub-2"))
+    eventually(lambda: len(history(hub, SUB)) == 4)
+    assert history(hub, SUB)[:3] == [(True, "login", GW), (False, "registry", GW), (True, "login", GW)]
 
 
 def test_each_end_is_kept_with_its_reason(hub: Hub) -> None:
