@@ -116,6 +116,13 @@ class LimitsSettings:
         default=67_108_864,
         metadata=about("Bytes of rejected messages kept; beyond that the oldest go.", low=1024, high=2**50),
     )
+    event_rows: int = field(
+        default=1_000_000,
+        metadata=about("Events of devices kept; beyond that those go that came first.", low=1, high=1_000_000_000),
+    )
+    event_days: int = field(
+        default=365, metadata=about("Days that an event is kept, from its receipt on.", low=1, high=36_500)
+    )
     http_connections: int = field(
         default=4096,
         metadata=about("HTTP connections at the same time; more are closed at once.", low=1, high=1_000_000),

@@ -30,6 +30,7 @@ from enos_ingest.storage.store import Writer
 from enos_ingest.storage.writer import SqliteWriter
 from enos_ingest.wiring.certificate import HubCertificate
 from enos_ingest.wiring.commands import CommandSide
+from enos_ingest.wiring.events import KeptEvents
 from enos_ingest.wiring.mqtt import MqttSide
 from enos_ingest.wiring.periodic import repeat
 from enos_ingest.wiring.presence import PresenceHistory
@@ -64,6 +65,7 @@ class Service:
         self._open_writer = open_writer
         self._parts = contextlib.AsyncExitStack()
         self._certificate = HubCertificate(settings)
+        self._events = KeptEvents(self.database, settings.limits)
         self._state = "new"
         self.lost = asyncio.Event()
         """Set once the store has ended by itself: nothing is answered any more, the service should be stopped."""
@@ -167,6 +169,7 @@ class Service:
                 commands_waiting=lambda: self._commands.dispatcher.waiting,
                 commands_cached=lambda: self._commands.dispatcher.cached,
                 commands_kept=lambda: self._commands.kept,
+                events_deleted=lambda: self._events.deleted,
             )
         )
         await self._start_http()
@@ -175,6 +178,8 @@ class Service:
         repeat("watch the registry", registry.watch, _REGISTRY_SECONDS, self._parts)
         repeat("watch the models", self._watch_models, _MODELS_SECONDS, self._parts)
         repeat("purge commands", self._commands.purge, _PURGE_SECONDS, self._parts)
+        repeat("purge events", self._events.purge, _PURGE_SECONDS, self._parts)
+        self._parts.callback(self._events.stop)  # before its end is waited for
 
         await self._mqtt.listen()
 

@@ -100,13 +100,17 @@ class TagsDeleted(NamedTuple):
 
 
 class EventReported(NamedTuple):
-    """An event; the same device, event and time again replaces it, as with points."""
+    """An event; the same device, event and time again replaces it, as with points.
+
+    `time` is what its device says, `received` when it came, both in epoch milliseconds.
+    """
 
     device: DeviceId
     event: str
     time: int
     fields: Mapping[str, Any]
     origin: str
+    received: int
 
 
 class PresenceChanged(NamedTuple):

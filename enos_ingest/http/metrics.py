@@ -55,6 +55,7 @@ class Readings:
     commands_waiting: Callable[[], int]
     commands_cached: Callable[[], int]
     commands_kept: Callable[[], Kept | None]
+    events_deleted: Callable[[], int]
 
 
 class Metrics(Collector):
@@ -291,6 +292,9 @@ class _Live(Collector):
             yield GaugeMetricFamily(
                 "enos_ingest_commands_kept_bytes", "Bytes of their texts and payloads, likewise.", kept.size
             )
+        yield CounterMetricFamily(
+            "enos_ingest_events_deleted", "Events deleted as too old or too many.", now.events_deleted()
+        )
         yield GaugeMetricFamily(
             "enos_ingest_incoming_bytes", "Bytes held of packets that are not complete.", now.incoming_bytes()
         )

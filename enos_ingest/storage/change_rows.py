@@ -123,8 +123,9 @@ def _to_rows(change: Change) -> Rows:  # noqa: PLR0911 - one a kind
             return Rows("tags", [(*device, tag, value, _int64(time)) for tag, value in tags.items()])
         case TagsDeleted(device, keys):
             return Rows("no_tags", [(*device, key) for key in keys])
-        case EventReported(device, event, time, fields, origin):
-            return Rows("events", [(*device, event, _int64(time), _json(event, fields), ORIGINS.index(origin))])
+        case EventReported(device, event, time, fields, origin, received):
+            code = ORIGINS.index(origin)
+            return Rows("events", [(*device, event, _int64(time), _json(event, fields), code, _int64(received))])
         case PresenceChanged(device, online, time, why, gateway):
             return Rows("presence", [(*device, _int64(time), online, why, *(gateway or (None, None)))])
 
@@ -178,8 +179,8 @@ _STATEMENTS: dict[_Kind, tuple[str, str]] = {
     ),
     "no_tags": ("DELETE FROM tags WHERE (product_key, device_key, tag) IN (VALUES", ")"),
     "events": (
-        "INSERT INTO events (product_key, device_key, event, time, fields, origin) VALUES",
-        "ON CONFLICT DO UPDATE SET fields = excluded.fields, origin = excluded.origin",
+        "INSERT INTO events (product_key, device_key, event, time, fields, origin, received) VALUES",
+        "ON CONFLICT DO UPDATE SET fields = excluded.fields, origin = excluded.origin, received = excluded.received",
     ),
     "presence": (f"INSERT INTO presence ({_PRESENCE}) VALUES", ""),
 }

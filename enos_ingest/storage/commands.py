@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from time import monotonic, perf_counter, sleep
+from time import monotonic
 from typing import Any, NamedTuple
 
 from enos_ingest.commands.command import Command
@@ -18,8 +18,9 @@ from enos_ingest.storage.command_rows import COLUMNS, Row, from_row
 from enos_ingest.storage.command_rows import size as row_size
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.opened import Opened
+from enos_ingest.storage.purge import delete_slice
 from enos_ingest.storage.sqlite import CHECKPOINT_PAGES, connect_beside, connect_reader
-from enos_ingest.storage.transactions import snapshot, transaction
+from enos_ingest.storage.transactions import snapshot
 
 __all__ = ["Kept", "SqliteCommands"]
 
@@ -144,7 +145,7 @@ class SqliteCommands(Opened):
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 deleted, end = 0, monotonic() + PURGE_SECONDS
-                while monotonic() < end and (count := _delete(connection, _OLD, before, PURGE_ROWS)):
+                while monotonic() < end and (count := delete_slice(connection, _OLD, before, PURGE_ROWS)):
                     deleted += count
                 left, held = connection.execute(_FINISHED).fetchone()
                 while (left > keep or held > keep_bytes) and monotonic() < end:
@@ -156,7 +157,7 @@ class SqliteCommands(Opened):
                             break
                     if last is None:
                         break  # whoever has the database open besides has deleted them
-                    deleted += _delete(connection, _UP_TO, *last)
+                    deleted += delete_slice(connection, _UP_TO, *last)
                 self.kept = Kept(left, held)
                 return deleted
             finally:
@@ -183,13 +184,3 @@ def _page(found: Iterable[Row]) -> list[Row]:
             raise CommandRefusal(RestCode.BAD_ARGUMENT, sentence)
         rows.append(row)
     return rows
-
-
-def _delete(connection: sqlite3.Connection, statement: str, *parameters: int) -> int:
-    started = perf_counter()
-    with transaction(connection):
-        count = connection.execute(statement, parameters).rowcount
-    if count:
-        # SQLite has no queue of those who wait to write: without a pause the writer could come last for long.
-        sleep(perf_counter() - started)
-    return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,8 +12,9 @@ from enos_ingest.devices.changes import EventReported, PresenceChanged
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage.inbox import ORIGINS
 from enos_ingest.storage.opened import OpenedReader, within
+from enos_ingest.storage.purge import Purge, Purged, purge
 
-__all__ = ["Attribute", "SqliteFacts", "Tag"]
+__all__ = ["Attribute", "SqliteFacts", "Tag", "purge_events"]
 
 _ATTRIBUTES = """
     SELECT identifier, value, time, origin FROM attributes
@@ -30,10 +32,24 @@ _EVENT_NAMES = """
 """
 
 _EVENTS = """
-    SELECT time, fields, origin FROM events
+    SELECT time, fields, origin, received FROM events
     WHERE product_key = :product_key AND device_key = :device_key AND event = :event AND time BETWEEN :start AND :end
     ORDER BY time LIMIT :page
 """
+
+_PURGE_EVENTS = Purge(
+    """
+    DELETE FROM events WHERE (product_key, device_key, event, time) IN (
+        SELECT product_key, device_key, event, time FROM events WHERE received < ? ORDER BY received LIMIT ?
+    )
+    """,
+    """
+    DELETE FROM events WHERE (product_key, device_key, event, time) IN (
+        SELECT product_key, device_key, event, time FROM events ORDER BY received LIMIT ?
+    )
+    """,
+    "SELECT count(*) FROM events",
+)
 
 _PRESENCE = """
     SELECT product_key, device_key, time, online, why, gateway_product_key, gateway_device_key FROM presence
@@ -92,8 +108,8 @@ class SqliteFacts(OpenedReader):
         names = [name for (name,) in self._read(_EVENT_NAMES, device._asdict())] if event is None else [event]
         for name in names:
             key = {**device._asdict(), "event": name}
-            for time, fields, origin in self._read_pages(_EVENTS, key, first, last):
-                yield EventReported(device, name, time, orjson.loads(fields), ORIGINS[origin])
+            for time, fields, origin, received in self._read_pages(_EVENTS, key, first, last):
+                yield EventReported(device, name, time, orjson.loads(fields), ORIGINS[origin], received)
 
     def presence(self, device: DeviceId, *, limit: int = 100) -> list[PresenceChanged]:
         """When a device came and went, newest first; no more than a hundred are kept of a device."""
@@ -102,6 +118,14 @@ class SqliteFacts(OpenedReader):
     def last_presence(self) -> Mapping[DeviceId, PresenceChanged]:
         """The last time that each declared device came or went, as far as it is known."""
         return {change.device: change for change in map(_presence, self._read(_LAST_PRESENCE, {}))}
+
+
+def purge_events(path: Path, before: int, keep: int) -> Purged:
+    """Delete events that came before a time, in epoch milliseconds, and beyond `keep` those that came first.
+
+    Blocks for seconds at the most, see `purge`; for the process that has the writer open.
+    """
+    return purge(path, _PURGE_EVENTS, before, keep)
 
 
 def _presence(row: tuple[Any, ...]) -> PresenceChanged:

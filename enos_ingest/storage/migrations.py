@@ -331,7 +331,16 @@ _COMMAND_BYTES: Migration = (
     "CREATE INDEX commands_finished ON commands (finished, id, bytes) WHERE finished IS NOT NULL",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS, _FLEET, _COMMAND_BYTES)
+_EVENTS: Migration = (
+    # When an event came: it is kept for a time from then on, whatever time its device has given it. Those that are
+    # there came before now.
+    "ALTER TABLE events ADD COLUMN received INTEGER NOT NULL DEFAULT 0",
+    "UPDATE events SET received = strftime('%s', 'now') * 1000",
+    # By what they are deleted.
+    "CREATE INDEX events_received ON events (received)",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS, _FLEET, _COMMAND_BYTES, _EVENTS)
 """Append only: the first leads to version 1, and no released one may ever change."""
 
 

@@ -37,7 +37,7 @@ def post(request: Request, world: World) -> Accepted:
     device = speaking_device(request, world)
     model = known_model(device, path, world)
     fields = _checked(event, params["events"], (*path, "events"), model)
-    return Accepted(changes=(EventReported(device, event, time, fields, "post"),))
+    return Accepted(changes=(EventReported(device, event, time, fields, "post", request.received),))
 
 
 def post_integration(request: Request, world: World) -> Accepted:
@@ -56,7 +56,7 @@ def post_integration(request: Request, world: World) -> Accepted:
         model = known_model(device, path, world)
         for event, sent in item["events"].items():
             fields = _checked(event, sent, (*path, "events", event), model)
-            changes.append(EventReported(device, event, time, fields, "integration"))
+            changes.append(EventReported(device, event, time, fields, "integration", request.received))
     return Accepted(changes=tuple(changes))
 
 

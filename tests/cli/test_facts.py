@@ -41,9 +41,9 @@ def stored(declared: Path) -> Path:
         AttributesSet(DEVICE, {"site": "Zürich", "rating": {"count": 3}}, NOON, "post"),
         AttributesSet(DEVICE, {"power": 2.0}, NOON + 1, "integration"),
         TagsSet(DEVICE, {"row": "1", "note": "a\x1b[2J \u202eb"}, NOON),
-        EventReported(DEVICE, "alarm", NOON, {"level": 3, "text": "\x1b[2J"}, "post"),
-        EventReported(DEVICE, "alarm", NOON + 1, {"level": 4}, "integration"),
-        EventReported(DEVICE, "restarted", NOON + 2, {}, "post"),
+        EventReported(DEVICE, "alarm", NOON, {"level": 3, "text": "\x1b[2J"}, "post", NOON),
+        EventReported(DEVICE, "alarm", NOON + 1, {"level": 4}, "integration", NOON),
+        EventReported(DEVICE, "restarted", NOON + 2, {}, "post", NOON),
     )
     return declared.parent
 

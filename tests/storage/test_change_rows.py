@@ -141,20 +141,20 @@ def test_what_is_asked_for_is_found_in_its_place_among_the_changes(tmp_path: Pat
 def test_an_event_again_replaces_itself(tmp_path: Path) -> None:
     """The same device, event and time, in one transaction or in another."""
     path = tmp_path / "x.db"
-    records = [changed(EventReported(GATEWAY, "alarm", 5, {"level": level}, "post")) for level in (1, 2)]
-    store(path, *records, changed(EventReported(GATEWAY, "alarm", 6, {}, "integration")))
-    store(path, changed(EventReported(GATEWAY, "alarm", 6, {"x": 1}, "post")))
+    records = [changed(EventReported(GATEWAY, "alarm", 5, {"level": level}, "post", 7)) for level in (1, 2)]
+    store(path, *records, changed(EventReported(GATEWAY, "alarm", 6, {}, "integration", 7)))
+    store(path, changed(EventReported(GATEWAY, "alarm", 6, {"x": 1}, "post", 7)))
     with SqliteFacts(path) as facts:
         assert list(facts.events(GATEWAY)) == [
-            EventReported(GATEWAY, "alarm", 5, {"level": 2}, "post"),
-            EventReported(GATEWAY, "alarm", 6, {"x": 1}, "post"),
+            EventReported(GATEWAY, "alarm", 5, {"level": 2}, "post", 7),
+            EventReported(GATEWAY, "alarm", 6, {"x": 1}, "post", 7),
         ]
 
 
 def test_events_are_read_in_pages_by_name_and_time(tmp_path: Path) -> None:
     """All of them, whatever the page holds; or those of one name, and from one time to another."""
     path = tmp_path / "x.db"
-    reported = [EventReported(GATEWAY, name, time, {}, "post") for name in "ab" for time in range(1500)]
+    reported = [EventReported(GATEWAY, name, time, {}, "post", 7) for name in "ab" for time in range(1500)]
     store(path, changed(*reversed(reported)))
     with SqliteFacts(path) as facts:
         assert list(facts.events(GATEWAY)) == reported
@@ -261,7 +261,7 @@ def test_what_is_said_of_a_device_goes_with_it(tmp_path: Path) -> None:
             AttributesSet(SUB_1, {"a": 1}, 1, "post"),
             TagsSet(SUB_1, {"a": "1"}, 1),
             PresenceChanged(SUB_1, True, 1, "login", GATEWAY),
-            EventReported(SUB_1, "e", 1, {}, "post"),
+            EventReported(SUB_1, "e", 1, {}, "post", 7),
         ),
     )
     with open_registry(path) as registry:
