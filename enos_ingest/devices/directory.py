@@ -46,6 +46,7 @@ class Device:
         activated: the time of its first successful login in epoch milliseconds, None before.
         origin: what declared it last: the registry `file`, or the `wire`, where a gateway registered it.
         name, timezone: what the gateway said of it; the name as JSON text. "" for nothing.
+        registrar: the gateway that has registered it, as `product/device`; "" for none.
     """
 
     id: DeviceId
@@ -56,6 +57,7 @@ class Device:
     origin: Origin = "file"
     name: str = ""
     timezone: str = ""
+    registrar: str = ""
 
 
 @dataclass(frozen=True, slots=True)

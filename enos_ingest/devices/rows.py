@@ -73,7 +73,7 @@ def device_of(row: dict[str, Any], current: Directory) -> Device:
         return declared
     # The wire's until the file gives it a secret: then a device that has gone by another is not the file's any more.
     origin: Origin = "file" if "secret" in row else known.origin
-    return replace(declared, activated=known.activated, origin=origin, name=known.name, timezone=known.timezone)
+    return replace(known, secret=secret, asset_id=declared.asset_id, enabled=declared.enabled, origin=origin)
 
 
 def application_of(row: dict[str, Any]) -> Application:

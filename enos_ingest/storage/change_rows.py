@@ -131,7 +131,7 @@ def _to_rows(change: Change) -> Rows:  # noqa: PLR0911 - one a kind
 
 
 def _device(row: Device) -> _Row:
-    return (*row.id, row.secret, row.asset_id, row.enabled, row.name, row.timezone)
+    return (*row.id, row.secret, row.asset_id, row.enabled, row.name, row.timezone, row.registrar)
 
 
 def _json(name: str, value: Any) -> str:
@@ -290,12 +290,16 @@ def _register(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
     for product_key in {row[0] for row in rows}:
         if connection.execute("SELECT 1 FROM products WHERE key = ?", (product_key,)).fetchone() is None:
             raise LookupError(f"product {product_key} is no more: the registry has changed")
-    rest = iter(rows)
+    # A request that is sent again has the same devices, with the same secrets: they are there, or stand here twice.
+    there = "SELECT 1 FROM devices WHERE product_key = ? AND device_key = ? AND secret = ?"
+    distinct = {row[:3]: row for row in rows}
+    rest = iter([row for key, row in distinct.items() if connection.execute(there, key).fetchone() is None])
     while chunk := list(islice(rest, _ROWS_A_STATEMENT)):
-        places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, 1)"] * len(chunk))
+        places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, 1)"] * len(chunk))
         connection.execute(
             # Only question marks are put in.
-            "INSERT INTO devices (product_key, device_key, secret, asset_id, enabled, name, timezone, origin) "  # noqa: S608
+            "INSERT INTO devices "  # noqa: S608
+            "(product_key, device_key, secret, asset_id, enabled, name, timezone, registrar, origin) "
             f"VALUES {places}",
             [column for row in chunk for column in row],
         )

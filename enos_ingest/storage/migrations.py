@@ -340,7 +340,12 @@ _EVENTS: Migration = (
     "CREATE INDEX events_received ON events (received)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS, _FLEET, _COMMAND_BYTES, _EVENTS)
+_REGISTRARS: Migration = (
+    # The gateway that has registered a device, as `product/device`: it alone may be told the secret again.
+    "ALTER TABLE devices ADD COLUMN registrar TEXT NOT NULL DEFAULT ''",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _INBOX, _COMMANDS, _FLEET, _COMMAND_BYTES, _EVENTS, _REGISTRARS)
 """Append only: the first leads to version 1, and no released one may ever change."""
 
 

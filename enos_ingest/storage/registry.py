@@ -137,14 +137,11 @@ def _load_directory(connection: sqlite3.Connection) -> Directory:
                 bool(enabled),
                 activated,
                 ORIGINS[origin],
-                name,
-                timezone,
+                *said,
             )
-            for product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone in (
-                connection.execute(
-                    "SELECT product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone "
-                    "FROM devices ORDER BY product_key, device_key"
-                )
+            for product_key, device_key, secret, asset_id, enabled, activated, origin, *said in connection.execute(
+                "SELECT product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone, "
+                "registrar FROM devices ORDER BY product_key, device_key"
             )
         ]
         links = {
@@ -228,10 +225,10 @@ def _write_devices(
         [row.id for row in changed if row.id in old and old[row.id].asset_id != row.asset_id],
     )
     connection.executemany(
-        "INSERT INTO devices (product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (product_key, device_key) DO UPDATE SET "
+        "INSERT INTO devices (product_key, device_key, secret, asset_id, enabled, activated, origin, name, timezone, "
+        "registrar) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (product_key, device_key) DO UPDATE SET "
         "secret = excluded.secret, asset_id = excluded.asset_id, enabled = excluded.enabled, "
-        "origin = excluded.origin, name = excluded.name, timezone = excluded.timezone",
+        "origin = excluded.origin, name = excluded.name, timezone = excluded.timezone, registrar = excluded.registrar",
         [
             (
                 *row.id,
@@ -242,6 +239,7 @@ def _write_devices(
                 ORIGINS.index(row.origin),
                 row.name,
                 row.timezone,
+                row.registrar,
             )
             for row in changed
         ],

@@ -32,7 +32,8 @@ _KEY_LENGTH = 10
 def register(request: Request, world: World) -> Accepted:
     """`thing/device/register`: new devices, all of them or none; a key that is left out is made.
 
-    The reply is the only one that ever tells their secrets.
+    The reply is the only one that tells their secrets. Who has not got it asks again: while none of the devices has
+    come, the same gateway is told the same of them, and nothing is changed.
     """
     gateway, directory = own_device(request, world), world.directory
     product = directory.products[gateway.product_key]
@@ -42,15 +43,15 @@ def register(request: Request, world: World) -> Accepted:
         raise Refusal(Code.NO_WRITE_PERMISSION, f"secrets are told on the connection of {gateway} only")
     items: list[dict[str, Any]] = request.document["params"]
     devices = _new_devices(items, directory)
-    known = [str(device) for device in devices if device in directory.devices]
-    if known:
-        raise Refusal(Code.ALREADY_REGISTERED, f"already registered: {', '.join(known)}")
-    _check_room(devices, directory)
-    rows = tuple(_row(device, item) for device, item in devices.items())
-    for row in rows:
-        owner = directory.find_by_asset_id(row.asset_id)
-        if owner is not None:
-            raise Refusal(Code.PARSE_ERROR, f"the asset id of {row.id} is {owner}'s: give it another key")
+    rows = _registered_before(gateway, devices, world)
+    if not rows:
+        _check_room(devices, directory)
+        rows = tuple(_row(gateway, device, item) for device, item in devices.items())
+        for row in rows:
+            owner = directory.find_by_asset_id(row.asset_id)
+            if owner is not None:
+                raise Refusal(Code.PARSE_ERROR, f"the asset id of {row.id} is {owner}'s: give it another key")
+    # Also of those that are there already: the answer then waits for what it says to be on disk.
     change = DevicesRegistered(gateway, rows, request.received)
     return Accepted([_answered(row) for row in rows], changes=(change,) if rows else ())
 
@@ -79,6 +80,29 @@ def _new_devices(items: list[dict[str, Any]], directory: Directory) -> dict[Devi
     return found
 
 
+def _registered_before(gateway: DeviceId, items: dict[DeviceId, dict[str, Any]], world: World) -> tuple[Device, ...]:
+    """The devices of a request that is sent again, none where all are new.
+
+    Raises:
+        Refusal: there are such among them as the request has not registered when it was sent first.
+    """
+    known = {device: world.directory.devices[device] for device in items if device in world.directory.devices}
+    others = [device for device, row in known.items() if not _is_again(gateway, row, items[device], world)]
+    if others or (known and len(known) < len(items)):
+        raise Refusal(Code.ALREADY_REGISTERED, f"already registered: {', '.join(map(str, others or known))}")
+    return tuple(known.values())
+
+
+def _is_again(gateway: DeviceId, row: Device, item: dict[str, Any], world: World) -> bool:
+    """Whether a device is as this item has made it, and nobody has come with its secret yet."""
+    return (
+        (row.origin, row.registrar) == ("wire", str(gateway))
+        and (row.name, row.timezone) == (_name(item.get("deviceName")), item.get("timezone") or "")
+        and row.activated is None
+        and not world.presence.has_logged_in(row.id)
+    )
+
+
 def _make_key(product_key: str, taken: list[Collection[DeviceId]]) -> str:
     while True:
         key = "".join(secrets.choice(_KEY_LETTERS) for _ in range(_KEY_LENGTH))
@@ -93,7 +117,7 @@ def _check_room(new: Collection[DeviceId], directory: Directory) -> None:
             raise Refusal(Code.TOO_MANY_REQUESTS, what)
 
 
-def _row(device: DeviceId, item: dict[str, Any]) -> Device:
+def _row(gateway: DeviceId, device: DeviceId, item: dict[str, Any]) -> Device:
     return Device(
         device,
         make_secret(),
@@ -101,6 +125,7 @@ def _row(device: DeviceId, item: dict[str, Any]) -> Device:
         origin="wire",
         name=_name(item.get("deviceName")),
         timezone=item.get("timezone") or "",
+        registrar=str(gateway),
     )
 
 

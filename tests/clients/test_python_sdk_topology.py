@@ -71,7 +71,8 @@ def test_what_is_refused_is_told(hub: Hub, connect: Connect) -> None:
     client = connect()
     again = DeviceRegisterRequest.builder().add_register_information(INVERTERS, "new-9", StringI18n("x"), "", "+08:00")
     assert client.publish(again.build()).get_code() == 200
-    assert client.publish(again.build()).get_code() == 702
+    other = DeviceRegisterRequest.builder().add_register_information(INVERTERS, "new-9", StringI18n("y"), "", "+08:00")
+    assert client.publish(other.build()).get_code() == 702
     before = hub.directory
     wrong = TopoAddRequest.builder().add_sub_device(SubDeviceInfo(INVERTERS, "new-9", "other"))
     assert client.publish(wrong.build()).get_code() == 742

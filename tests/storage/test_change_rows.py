@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,8 @@ def test_devices_are_registered_and_activated_in_one_transaction(tmp_path: Path)
     """With what the gateway said of them; a login that comes right behind finds its device."""
     path = tmp_path / "x.db"
     declare(path)
-    made = [Device(DeviceId("S", f"new-{n}"), "", f"asset-{n}", name='"N"', timezone="+08:00") for n in range(60)]
+    said: dict[str, Any] = {"name": '"N"', "timezone": "+08:00", "registrar": str(GATEWAY)}
+    made = [Device(DeviceId("S", f"new-{n}"), "", f"asset-{n}", **said) for n in range(60)]
     device = made[-1].id
     records = [
         changed(DevicesRegistered(GATEWAY, tuple(made), 1), serial=1),
@@ -213,7 +215,20 @@ def test_devices_are_registered_and_activated_in_one_transaction(tmp_path: Path)
     ]
     assert store(path, *records) == [None, None, None]
     found = stored(path).devices[device]
-    assert found == Device(device, "another", "asset-59", True, 3, "wire", '"N"', "+08:00")
+    assert found == Device(device, "another", "asset-59", True, 3, "wire", **said)
+
+
+def test_what_is_registered_again_is_stored_once(tmp_path: Path) -> None:
+    """Also where the first time was lost; a device that has another secret now is not given its old one back."""
+    path = tmp_path / "x.db"
+    declare(path)
+    made = [Device(DeviceId("S", f"new-{n}"), f"s-{n}", f"asset-{n}", origin="wire") for n in range(3)]
+    first, again = (changed(DevicesRegistered(GATEWAY, tuple(rows), 1), serial=1) for rows in (made[:2], made))
+    assert store(path, first, again) == [None, None]
+    assert [stored(path).devices[row.id] for row in made] == made
+    (fault,) = store(path, changed(DevicesRegistered(GATEWAY, (replace(made[0], secret="old"),), 1), serial=2))
+    assert "UNIQUE constraint failed" in str(fault)
+    assert stored(path).devices[made[0].id] == made[0]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +239,7 @@ def test_devices_are_registered_and_activated_in_one_transaction(tmp_path: Path)
         (TopologyAdded(SUB_3, (SUB_1,), 1), "S/sub-1 cannot be a sub-device of S/sub-3"),
         (TopologyAdded(GATEWAY, (OTHER,), 1), "P/gw-2 cannot be a sub-device of P/gw-1"),
         (DevicesRegistered(GATEWAY, (Device(DeviceId("X", "d")),), 1), "product X is no more"),
-        (DevicesRegistered(GATEWAY, (Device(SUB_1),), 1), "UNIQUE constraint failed"),
+        (DevicesRegistered(GATEWAY, (Device(SUB_1, "another"),), 1), "UNIQUE constraint failed"),
         (DevicesRegistered(GATEWAY, (Device(DeviceId("S", "d"), asset_id="sub-1"),), 1), "UNIQUE constraint failed"),
         (SecretMade(DeviceId("S", "nobody"), "s", 1), "device S/nobody is no more"),
         (SecretMade(GATEWAY, "made", 1), "device P/gw-1 is no more, or has another secret"),

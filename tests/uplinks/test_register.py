@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from enos_ingest.devices.directory import Device, Directory, derive_asset_id
 from enos_ingest.outcome import Outcome
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.uplinks import register
-from tests.uplinks.fleet import GATEWAY, GATEWAYS, RECEIVED, SUB, SUBS, Fleet
+from tests.uplinks.fleet import GATEWAY, GATEWAYS, NEIGHBOUR, RECEIVED, SUB, SUBS, Fleet
 from tests.uplinks.gateways import told
 
 REGISTER = "device/register"
@@ -44,6 +45,7 @@ def registered(outcome: Outcome) -> list[Device]:
 
 
 NAME = {"defaultValue": "Inverter", "i18nValue": {"zh_CN": "逆变器"}}
+SAID: dict[str, Any] = {"deviceName": NAME, "timezone": "+08:00"}
 
 
 @pytest.mark.parametrize(
@@ -141,13 +143,54 @@ def test_one_fault_keeps_all_devices_out(wanted: dict[str, Any], code: int, mess
 
 
 def test_a_device_is_registered_once() -> None:
-    """The same request again is refused whole, and tells no secret."""
+    """Another request that names it is refused whole, and tells no secret."""
     fleet = Fleet()
     registered(fleet.ask(REGISTER, [item("a"), item("b")]))
     assert told(fleet.ask(REGISTER, [item("a"), item("c"), item("b")])) == (
         702,
         f"already registered: {SUBS}/a, {SUBS}/b",
     )
+    assert told(fleet.ask(REGISTER, [item("a"), item(None)])) == (702, f"already registered: {SUBS}/a")
+
+
+@pytest.mark.parametrize("wanted", [["a", "b"], ["b", "a"], ["b"]])
+def test_who_has_not_got_the_answer_asks_again(wanted: list[str]) -> None:
+    """And is told the same, which is stored before that where it was not; nothing is changed."""
+    fleet = Fleet()
+    first = {row.id.device_key: row for row in registered(fleet.ask(REGISTER, [item(key, **SAID) for key in "ab"]))}
+    before = fleet.directory
+    assert registered(fleet.ask(REGISTER, [item(key, **SAID) for key in wanted])) == [first[key] for key in wanted]
+    assert fleet.directory is before
+
+
+@pytest.mark.parametrize("way", ["another gateway", "another name", "another zone", "it has come", "it is the file's"])
+def test_a_secret_is_told_again_to_nobody_else_and_for_nothing_else(way: str) -> None:
+    """Nor once the device has come with it, or the registry file has given it one."""
+    fleet = Fleet()
+    (row,) = registered(fleet.ask(REGISTER, [item(**SAID)]))
+    said, gateway = dict(SAID), GATEWAY
+    match way:
+        case "another gateway":
+            gateway = NEIGHBOUR
+        case "another name":
+            said["deviceName"] = {"defaultValue": "Other"}
+        case "another zone":
+            said["timezone"] = "+09:00"
+        case "it has come":
+            assert fleet.presence.is_first_login(NEW)
+        case _:
+            fleet.directory = Directory(
+                fleet.directory.products.values(), [Device(GATEWAY), replace(row, origin="file")]
+            )
+    assert told(fleet.ask(REGISTER, [item(**said)], gateway)) == (702, f"already registered: {NEW}")
+
+
+def test_a_device_that_came_before_the_start_is_not_told_of_again() -> None:
+    """Its first login is on disk."""
+    fleet = Fleet()
+    (row,) = registered(fleet.ask(REGISTER, [item()]))
+    fleet.directory = Directory(fleet.directory.products.values(), [Device(GATEWAY), replace(row, activated=5)])
+    assert told(fleet.ask(REGISTER, [item()]))[0] == 702
 
 
 def test_a_thousand_devices_at_a_time() -> None:
