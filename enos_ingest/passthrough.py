@@ -74,7 +74,7 @@ class Passthrough:
     Args:
         message_bytes: the longest payload that is decoded.
         in_flight, in_flight_bytes: how many messages, and bytes of payload, may wait for one codec: they are in memory,
-            and connections that wait for their answers are not read meanwhile.
+            and what comes on their connections behind them waits for their answers.
     """
 
     def __init__(

@@ -25,8 +25,8 @@ KINDS: tuple[ConnectionKind, ...] = ("device", "channel", "operator")
 """What connects."""
 
 PAUSE_REASONS: tuple[PauseReason, ...] = ("codec", "connection", "hub", "memory")
-"""Why reading stops: a codec has a message of this connection, or a limit is reached: that of one connection, that of
-all together (or the store's), or that of all unfinished packets."""
+"""Why reading stops: enough has come behind a message that a codec has, or a limit is reached: that of one connection,
+that of all together (or the store's), or that of all unfinished packets."""
 
 REFUSED_REASONS = (
     "limit",

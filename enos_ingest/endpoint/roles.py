@@ -99,6 +99,9 @@ class SessionHost(Protocol):
     @property
     def limits(self) -> LimitsSettings: ...
 
+    behind_bytes: int
+    """How many bytes have come behind messages that codecs have, over all sessions."""
+
     @property
     def draining(self) -> bool:
         """Whether nothing more is taken: what is published now is dropped without an answer."""

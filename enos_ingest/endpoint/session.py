@@ -14,6 +14,7 @@ from collections.abc import Callable, Sized
 from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.access import may_publish, may_subscribe
 from enos_ingest.devices.directory import Directory
+from enos_ingest.endpoint.behind import Behind
 from enos_ingest.endpoint.connection import Connection
 from enos_ingest.endpoint.limits import PauseReason
 from enos_ingest.endpoint.packets import (
@@ -91,9 +92,9 @@ class DeviceSession:
     """
 
     __slots__ = (
-        "_allowed", "_compression", "_connection", "_deaf", "_denied", "_directory", "_held", "_host", "_in_flight",
-        "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "_with_codec", "identity", "key",
-        "proof", "subscribes",
+        "_allowed", "_behind", "_compression", "_connection", "_deaf", "_denied", "_directory", "_held", "_host",
+        "_in_flight", "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "_with_codec",
+        "identity", "key", "proof", "subscribes",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +129,8 @@ class DeviceSession:
         self._refused = False
         self._held = False
         self._with_codec = False
+        # Packets that wait for the message that a codec has, None where none has one.
+        self._behind: Behind | None = None
 
     @property
     def address(self) -> str:
@@ -154,14 +157,27 @@ class DeviceSession:
         for timer in self._deaf.values():
             timer.cancel()
         self._deaf.clear()
+        if self._behind is not None:
+            self._host.behind_bytes -= self._behind.size
+            self._behind = None
         extra = {"detail": detail} if detail else {}
         level("disconnected", client=str(self.identity), peer=self.address, reason=reason, **extra)
         self._host.counters.closed(reason)
         self._host.left(self, reason)
 
     def ready(self) -> bool:
-        if self._with_codec:
-            return False
+        return self._has_room() if self._behind is None else not self._behind.is_full
+
+    def receive(self, packet: Packet) -> None:
+        if self._behind is None:
+            self._take(packet)
+        elif type(packet) is PingReq:
+            self._connection.send(PINGRESP)  # however long a codec takes: else its client gives the connection up
+        else:
+            self._put_behind(self._behind, packet)
+
+    def _has_room(self) -> bool:
+        """Whether a message may be taken in now; if not, reading is paused, and goes on by itself."""
         if self._host.intake.is_full:
             self._hold("hub")
         elif self._in_flight >= self._host.limits.in_flight_per_connection:
@@ -170,7 +186,7 @@ class DeviceSession:
             return True
         return False
 
-    def receive(self, packet: Packet) -> None:
+    def _take(self, packet: Packet) -> None:
         if type(packet) is Publish:
             self._publish(packet)
         elif type(packet) is Ack:
@@ -264,7 +280,7 @@ class DeviceSession:
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _submit_raw(self, message: Message, answer: Answer) -> None:
-        """Submit what a codec may have for a while; until it is answered nothing after it is read, nor answered.
+        """Submit what a codec may have for a while; until it is answered nothing after it is looked at but pings.
 
         Where too many wait for that codec the connection ends: nothing is acknowledged that the hub does not hold.
         """
@@ -273,9 +289,18 @@ class DeviceSession:
             self._connection.close("memory", f"too many messages wait for the codec of {message.topic}")
             return
         self._with_codec = True
-        self._host.counters.reading_paused("codec")
-        self._connection.pause()
+        if self._behind is None:
+            self._behind = Behind()
         self._host.intake.submit(message, functools.partial(self._answer_raw, answer))
+
+    def _put_behind(self, behind: Behind, packet: Packet) -> None:
+        """Keep a packet for its turn; read no further where enough is kept."""
+        self._host.behind_bytes += behind.add(packet)
+        if self._host.behind_bytes > self._host.limits.in_flight_bytes:
+            self._connection.close("memory", "too much has come behind messages that codecs have")
+        elif behind.is_full:
+            self._host.counters.reading_paused("codec")
+            self._connection.pause()
 
     def _answer_raw(self, answer: Answer, outcome: Outcome | None) -> None:
         """Answer, then read on: in a turn of its own, as this may be called while a packet is read."""
@@ -377,5 +402,22 @@ class DeviceSession:
 
     def _go_on(self) -> None:
         self._held = False
-        if not self._connection.is_closing and self.ready():
-            self._connection.resume()
+        if self._connection.is_closing:
+            return
+        if self._behind is not None and not self._with_codec and not self._behind:
+            self._behind = None
+        if self._behind is None:
+            if self.ready():
+                self._connection.resume()
+        elif not self._with_codec and self._has_room():
+            self._take_next(self._behind)
+
+    def _take_next(self, behind: Behind) -> None:
+        """Take the first of the packets that have waited; the others have a turn of their own, each."""
+        packet, size = behind.take()
+        self._host.behind_bytes -= size
+        try:
+            self._take(packet)
+        except MalformedPacketError as error:
+            self._connection.close("protocol", str(error))
+        asyncio.get_running_loop().call_soon(self._go_on)

@@ -71,6 +71,7 @@ class Sessions:
         self.counters = counters
         self.limits = limits
         self.draining = False
+        self.behind_bytes = 0
         self.on_reachable: Callable[[DeviceId], None] = _tell_nobody
         self._authenticator = authenticator
         self._presence = presence

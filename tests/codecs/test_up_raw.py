@@ -22,7 +22,7 @@ from enos_ingest.testing.hub import Hub, run_hub
 from tests.codecs.site import PLAIN, write, write_method
 from tests.codecs.test_sample import documented
 from tests.endpoint import inside
-from tests.endpoint.raw import DISCONNECT, RawClient, connect_packet
+from tests.endpoint.raw import DISCONNECT, RawClient, connect_packet, subscribe_packet
 from tests.endpoint.site import metric, operator
 from tests.endpoint.waiting import eventually
 from tests.models.documents import point, thing_model
@@ -354,7 +354,67 @@ def test_acknowledgements_keep_the_order_of_the_messages(tmp_path: Path) -> None
         device.acknowledge(PacketType.PUBREL, 4)
         device.expect(PacketType.PUBCOMP)
         assert times(hub) == [1, 2, 3, 4, 5]
-        assert metric(hub, "enos_ingest_reading_paused_total") >= 3
+
+
+def test_pings_are_answered_while_a_codec_is_slow(tmp_path: Path) -> None:
+    """Also behind messages that wait for it: a client that hears nothing gives its connection up."""
+    codec = write(tmp_path, "gated", GATED_RESUME.format(tmp_path)).codec
+    with hub_with(codec, tmp_path) as hub, RawClient(hub) as device:
+        assert device.connect(packets(hub)) == 0
+        device.send(encode_publish(RAW, frame(time=1), qos=1, packet_id=1))
+        device.send(encode_publish(RESUME, resume(2), qos=1, packet_id=2))
+        eventually((tmp_path / "begun").exists)
+        for _ in range(3):
+            device.ping()
+        (tmp_path / "release").touch()
+        assert device.acknowledged(2) == [1, 2]
+        assert times(hub) == [1, 2]
+
+
+def test_so_much_waits_for_a_slow_codec_and_no_more(tmp_path: Path) -> None:
+    """Then nothing is read, and TCP holds the device up; all of it is answered in the end, in order."""
+    codec = write(tmp_path, "gated", GATED_RESUME.format(tmp_path)).codec
+    with hub_with(codec, tmp_path) as hub, RawClient(hub) as device:
+        assert device.connect(packets(hub)) == 0
+        device.send(*(encode_publish(RAW, frame(time=each), qos=1, packet_id=each) for each in range(1, 4)))
+        eventually((tmp_path / "begun").exists)
+        device.send(*(encode_publish(RESUME, resume(each), qos=1, packet_id=each) for each in range(4, 201)))
+        eventually(lambda: metric(hub, "enos_ingest_reading_paused_total") == 1)
+        assert inside.behind_bytes(hub) > 0
+        assert device.receives_nothing()
+        (tmp_path / "release").touch()
+        assert device.acknowledged(200) == list(range(1, 201))
+        device.ping()
+        assert times(hub) == list(range(1, 201))
+        assert inside.behind_bytes(hub) == 0
+
+
+@pytest.mark.parametrize("last", [DISCONNECT, subscribe_packet(*["a"] * 3000)], ids=["DISCONNECT", "malformed"])
+def test_what_waits_has_its_turn_before_the_end(tmp_path: Path, last: bytes) -> None:
+    """A last packet ends the connection in its place, not before those that came first."""
+    codec = write(tmp_path, "gated", GATED_RESUME.format(tmp_path)).codec
+    with hub_with(codec, tmp_path) as hub, RawClient(hub) as device:
+        assert device.connect(packets(hub)) == 0
+        device.send(*(encode_publish(RAW, frame(time=each)) for each in range(1, 4)), last)
+        eventually((tmp_path / "begun").exists)
+        (tmp_path / "release").touch()
+        device.rest()
+        eventually(lambda: times(hub) == [1, 2, 3])
+        assert inside.behind_bytes(hub) == 0
+
+
+def test_all_that_waits_has_a_bound(tmp_path: Path) -> None:
+    """Whose packet is one too many loses its connection, unacknowledged."""
+    codec = write(tmp_path, "gated", GATED_RESUME.format(tmp_path)).codec
+    with hub_with(codec, tmp_path, settings={"limits.in_flight_bytes": 2000}) as hub, RawClient(hub) as device:
+        assert device.connect(packets(hub)) == 0
+        device.send(encode_publish(RAW, frame(time=1), qos=1, packet_id=1))
+        eventually((tmp_path / "begun").exists)
+        device.send(encode_publish(RESUME, resume(2) + b" " * 3000, qos=1, packet_id=2))
+        assert device.rest() == []
+        assert inside.behind_bytes(hub) == 0
+        (tmp_path / "release").touch()
+        eventually(lambda: times(hub) == [1])
 
 
 def test_a_slow_codec_holds_up_nobody_elses_devices(tmp_path: Path) -> None:

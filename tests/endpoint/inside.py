@@ -30,6 +30,7 @@ T = TypeVar("T")
 __all__ = [
     "accepted",
     "begin_inside",
+    "behind_bytes",
     "broker",
     "connections",
     "dispatcher",
@@ -117,6 +118,11 @@ def connections(hub: Hub) -> int:
 def online(hub: Hub) -> int:
     """How many devices are online."""
     return presence(hub).online
+
+
+def behind_bytes(hub: Hub) -> int:
+    """How many bytes wait for messages that codecs have."""
+    return listener(hub).sessions.behind_bytes
 
 
 def secret(hub: Hub, device: DeviceId) -> str:
