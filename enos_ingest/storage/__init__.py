@@ -22,6 +22,7 @@ opened        what all who read have in common: a connection, pages, its end
 reader        points, latest values and rejected messages, read without blocking the writer
 facts         attributes, tags, events and presence, read
 commands      commands, read, searched, and deleted when they are old
+purge         what is too old or too many, deleted beside the writer
 command_query a search for commands as SQL
 registry      products, devices, topology and accounts, read and changed in one transaction
 """

@@ -165,7 +165,7 @@ def test_a_hub_keeps_no_more_than_it_may(enos_hub: HubFactory, monkeypatch: pyte
     with hub.connect("P/d") as device:
         assert device.post({"n": 1}, time=1)["code"] == 200
         for number in range(20):
-            request = {"id": "1", "version": "1.0", "params": {"events": {"n": number}, "time": 100 - number}}
+            request = {"id": "1", "version": "1.0", "params": {"events": {"n": number}, "time": number}}
             topic = "/sys/P/d/thing/event/alarm/post"
             assert device.request(topic, orjson.dumps({**request, "method": "thing.event.alarm.post"}))["code"] == 200
         eventually(lambda: metric(hub, "enos_ingest_events_deleted_total") == 17)
