@@ -103,8 +103,8 @@ class Watcher:
         return reply
 
     def close(self) -> None:
-        """End the program."""
-        self._process.terminate()
+        """End the program; with SIGTERM its handler would print, and with that at times its last line a second time."""
+        self._process.kill()
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         os.close(self._terminal)
