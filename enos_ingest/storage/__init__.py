@@ -3,7 +3,8 @@
 store         what a store promises, whatever engine is behind it
 sqlite        the SQLite file: its URL, its permissions, connections to it
 lock          one hub to a database
-migrations    the schema, version by version
+versions      the schema, version by version
+migrations    brings a database from version to version
 transactions  transactions as `with` blocks
 faults        what SQLite's errors mean for people
 group         what many messages write in one transaction

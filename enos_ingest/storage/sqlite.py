@@ -9,7 +9,8 @@ from pathlib import Path
 
 from enos_ingest.errors import ConfigError, StorageError
 from enos_ingest.storage.faults import translated
-from enos_ingest.storage.migrations import MIGRATIONS, Migration, migrate, require_current, schema_version
+from enos_ingest.storage.migrations import migrate, require_current, schema_version
+from enos_ingest.storage.versions import VERSIONS, Version
 
 __all__ = ["CHECKPOINT_PAGES", "connect_beside", "connect_reader", "connect_writer", "parse_url"]
 
@@ -56,7 +57,7 @@ def connect_writer(
     path: Path,
     *,
     busy_ms: int = OPEN_BUSY_MS,
-    migrations: Sequence[Migration] = MIGRATIONS,
+    versions: Sequence[Version] = VERSIONS,
 ) -> sqlite3.Connection:
     """A connection that writes, in autocommit mode, to a database of the newest schema version.
 
@@ -73,11 +74,11 @@ def connect_writer(
     _make_file(path)
     with translated(path):
         if _size(path):
-            _look_before_touching(path, migrations)
+            _look_before_touching(path, versions)
         connection = _connect(path, "rw")
         try:
             _configure(connection, path)
-            migrate(connection, path, migrations)
+            migrate(connection, path, versions)
             # A file that this user may only read is opened all the same, and BEGIN IMMEDIATE then only reads:
             # it takes a statement that wants to write to find out.
             connection.execute("DELETE FROM meta WHERE name IS NULL")
@@ -88,7 +89,7 @@ def connect_writer(
     return connection
 
 
-def connect_reader(path: Path, *, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
+def connect_reader(path: Path, *, versions: Sequence[Version] = VERSIONS) -> sqlite3.Connection:
     """A connection that only reads.
 
     Raises:
@@ -102,7 +103,7 @@ def connect_reader(path: Path, *, migrations: Sequence[Migration] = MIGRATIONS) 
     with translated(path):
         connection = _connect(path, "ro")
         try:
-            require_current(connection, path, migrations)
+            require_current(connection, path, versions)
             # What it sorts, the inbox, is bounded: it needs no folder for temporary files.
             connection.execute("PRAGMA temp_store = MEMORY")
         except BaseException:
@@ -139,12 +140,12 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def _look_before_touching(path: Path, migrations: Sequence[Migration]) -> None:
+def _look_before_touching(path: Path, versions: Sequence[Version]) -> None:
     # Read-only, because a connection that may write would switch a foreign file to WAL, and at its end fold a
     # newer version's log into the file.
     connection = _connect(path, "ro")
     try:
-        schema_version(connection, path, migrations)
+        schema_version(connection, path, versions)
     finally:
         connection.close()
 

@@ -20,8 +20,8 @@ from enos_ingest.outcome import Record
 from enos_ingest.storage import commands as commands_module
 from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.group import MAX_BYTES, Group
-from enos_ingest.storage.migrations import MIGRATIONS
 from enos_ingest.storage.sqlite import connect_writer
+from enos_ingest.storage.versions import VERSIONS
 from tests.storage.samples import (
     PATIENCE,
     command,
@@ -337,7 +337,7 @@ def test_an_older_database_is_told_what_its_commands_count(tmp_path: Path) -> No
     save(new, [made, finished(2, at=2)])
     with closing(sqlite3.connect(new)) as connection:
         expected = connection.execute("SELECT * FROM commands ORDER BY id").fetchall()
-    with closing(connect_writer(path, migrations=MIGRATIONS[:4])) as connection:
+    with closing(connect_writer(path, versions=VERSIONS[:4])) as connection:
         for row in expected:
             places = ", ".join("?" * (len(row) - 1))
             connection.execute(f"INSERT INTO commands VALUES ({places})", row[:-1])  # noqa: S608 - question marks

@@ -19,8 +19,8 @@ from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage import facts as facts_module
 from enos_ingest.storage import purge as purge_module
 from enos_ingest.storage.facts import SqliteFacts, purge_events
-from enos_ingest.storage.migrations import MIGRATIONS
 from enos_ingest.storage.sqlite import connect_writer
+from enos_ingest.storage.versions import VERSIONS
 from tests.endpoint.site import metric
 from tests.endpoint.waiting import eventually
 from tests.storage.samples import commit, open_writer, point, record
@@ -140,7 +140,7 @@ def test_those_that_go_are_found_without_a_scan(tmp_path: Path) -> None:
 def test_events_of_version_four_came_no_later_than_now(tmp_path: Path) -> None:
     """When they came was not stored: they are kept from their migration on."""
     path = tmp_path / "x.db"
-    with closing(connect_writer(path, migrations=MIGRATIONS[:4])) as connection:
+    with closing(connect_writer(path, versions=VERSIONS[:4])) as connection:
         connection.execute("INSERT INTO events VALUES ('P', 'd', 'alarm', 7, '{}', 0)")
     with closing(connect_writer(path)) as connection:
         before, after = 1_700_000_000_000, connection.execute("SELECT strftime('%s', 'now') * 1000").fetchone()[0]
