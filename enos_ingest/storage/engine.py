@@ -92,6 +92,11 @@ class Inlet(ABC):
             self._kept.append(group)
         return not self._kept
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to be taken and nothing comes any more."""
+        return self.ended and not self._kept
+
     def pause(self, seconds: float) -> None:
         """Wait so long, or until the end is asked for."""
         until = monotonic() + seconds
@@ -142,7 +147,7 @@ class Engine:
         """
         failure: str | None = None
         waiting: deque[Group] = deque()
-        while waiting or not self._inlet.ended:
+        while waiting or not self._inlet.is_over:
             waiting.extend(self._inlet.take(0 if waiting else self._fold.patience()))
             idle = not waiting
             if waiting:
