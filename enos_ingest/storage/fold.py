@@ -56,8 +56,9 @@ find it in its way that there are `CHECKPOINT_PAGES`."""
 _COMMIT_PAGES, _STEP_PAGES = 4, 50
 """What a commit and a step of a fold write besides the text of points; no more than a guess is needed."""
 
-FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
-"""Seconds until a fold that failed is tried again."""
+FIRST_PAUSE, LAST_PAUSE = 1.0, 5.0
+"""Seconds until a fold that failed is tried again: a hub whose fold fails is not ready, and should be soon after its
+disk has space."""
 
 _PUT_ROWS = 100
 """Points that go over in a statement: each is a search for its place, but starting one takes longer than that."""
