@@ -137,13 +137,13 @@ class Database:
     def _check_files(self) -> None:
         # A file that was deleted or replaced stays writable for us, and what is committed to it is lost when we close
         # it: such a commit must not be answered with 200. Opening the new file is no cure: the -wal file beside it
-        # may hold pages of the old one, which SQLite would write into it.
+        # may hold pages of the old one, which SQLite would write into it. Without the lock another hub can come in.
         now = monotonic()
         if now < self._next_check:
             return
         if self._files() != self._identity:
             msg = (
-                f"database {self.path} or its -wal file was moved, deleted or replaced while in use: "
+                f"database {self.path} or its -wal or -lock file was moved, deleted or replaced while in use: "
                 "put it back, or restart the service"
             )
             raise StorageError(msg)
@@ -151,7 +151,7 @@ class Database:
 
     def _files(self) -> _Identity:
         try:
-            found = [Path(f"{self.path}{suffix}").stat() for suffix in ("", "-wal")]
+            found = [Path(f"{self.path}{suffix}").stat() for suffix in ("", "-wal", "-lock")]
         except OSError:
             return ()
         return tuple((status.st_dev, status.st_ino) for status in found)

@@ -366,7 +366,9 @@ def test_a_file_that_was_moved_is_missed(path: Path, monkeypatch: pytest.MonkeyP
             future = commit(opened, record(point(1, time=1)))
             failure = await states.next()
             assert failure is not None
-            assert failure.startswith(f"database {path} or its -wal file was moved, deleted or replaced while in use: ")
+            assert failure.startswith(
+                f"database {path} or its -wal or -lock file was moved, deleted or replaced while "
+            )
             assert not future.done()
             shutil.move(away, path)
             assert await states.next() is None
@@ -374,6 +376,24 @@ def test_a_file_that_was_moved_is_missed(path: Path, monkeypatch: pytest.MonkeyP
 
     asyncio.run(run())
     assert [each.time for each in stored(path)] == [0, 1]
+
+
+def test_a_lock_that_was_deleted_is_missed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another hub could open the database then, and take away what this one is about to fold."""
+    lock = path.with_name("x.db-lock")
+    monkeypatch.setattr(database, "CHECK_SECONDS", 0)
+
+    async def run() -> None:
+        states = States()
+        async with open_writer(path, on_state=states) as opened:
+            lock.rename(path.with_name("away"))
+            future = commit(opened, record(point(1, time=1)))
+            assert "-lock file was moved, deleted or replaced" in str(await states.next())
+            assert not future.done()
+            path.with_name("away").rename(lock)
+            await future
+
+    asyncio.run(run())
 
 
 def test_a_log_that_was_deleted_is_missed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,7 +407,7 @@ def test_a_log_that_was_deleted_is_missed(path: Path, monkeypatch: pytest.Monkey
         await commit(opened, record(point(1, time=1)))
         log.unlink()
         future = commit(opened, record(point(2, time=2)))
-        assert "-wal file was moved, deleted or replaced" in str(await states.next())
+        assert "-wal or -lock file was moved, deleted or replaced" in str(await states.next())
         await opened.close()
         assert isinstance(future.exception(), StoreClosedError)
 
