@@ -2,12 +2,14 @@
 
 The process lives as long as the hub. Where it dies, by a kill or for want of memory, what it had not answered for stays
 without an answer and the hub ends: what is not certain to be stored is sent again by the devices. Where the hub dies,
-it drops what it has not committed, which nobody was answered for either, and ends.
+it drops what it has not committed, which nobody was answered for either, and ends. Where it is asked to end and does
+not, stopped by somebody or held by its disk, it is killed: SQLite recovers at the next start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import select
 import signal
@@ -15,9 +17,11 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from enos_ingest.errors import EnosIngestError, StorageError
+from enos_ingest.logs import get_logger
 from enos_ingest.storage.engine import Engine, Inlet, Opened, Word
 from enos_ingest.storage.frames import Frames, to_frame
 from enos_ingest.storage.group import Group
@@ -26,14 +30,22 @@ from enos_ingest.storage.quarantine import Bounds
 
 __all__ = ["ProcessLink", "main"]
 
+log = get_logger(__name__)
+
 _START_SECONDS = 60.0
 """Starting Python takes 0.1 s; a database that was not closed may have a long log to read."""
 
+_END_SECONDS = 20.0
+"""How long a process that was asked to end may say nothing: a last commit and the whole log on a slow disk."""
+
 _READ_BYTES = 256 * 1024
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A terminal's Ctrl-C and a supervisor's SIGTERM reach both processes. The hub's then drains, and needs its store."""
 
 # Our package from where it is imported here, and from nowhere else: both sides must be of one version. Its folder may
 # hold anything, so nothing else is looked for there.
-_PROGRAM = """
+PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import enos_ingest
@@ -57,24 +69,29 @@ class ProcessLink:
         self._frames = Frames()
         self._unsent: deque[memoryview] = deque()
         self._closed = False
+        self._deadline: asyncio.TimerHandle | None = None
         self._socket, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno()), str(path)]
+            command = [sys.executable, "-P", "-c", PROGRAM, str(_ROOT), str(theirs.fileno()), str(path)]
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                    [*command, *map(str, bounds)], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-                )
+                with _signals_blocked():
+                    self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                        [*command, *map(str, bounds)], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                    )
             except OSError as error:
                 self._socket.close()
                 raise StorageError(f"the store's process cannot start: {sys.executable}: {error.strerror}") from error
         try:
-            self.opened = self._await_start()
+            self.opened, said = self._await_start()
         except BaseException:
             self._socket.close()
             self._process.kill()
             self._process.wait()
             raise
         self._socket.setblocking(False)
+        # It may have begun to fold by now.
+        for word in said:
+            self._loop.call_soon(self._hear, word)
         self._loop.add_reader(self._socket, self._readable)
 
     @property
@@ -84,26 +101,34 @@ class ProcessLink:
 
     def send(self, group: Group) -> None:
         """Hand a group in."""
-        self._write(to_frame(group))
+        try:
+            frame = to_frame(group)
+        except Exception:  # for want of memory: those who wait for it learn so from the end
+            log.exception("a group cannot be handed to the store's process, which is ended")
+            self._process.kill()
+        else:
+            self._write(frame)
 
     def close(self) -> None:
         """Ask for the end."""
         self._closed = True
         self._write(to_frame(None))
+        self._expect_end()
 
     def join(self) -> None:
         """Wait for the end of the process."""
         self._process.wait()
 
-    def _await_start(self) -> Opened:
+    def _await_start(self) -> tuple[Opened, list[Word]]:
+        """What the database holds, and what the process has said since."""
         self._socket.settimeout(_START_SECONDS)
         try:
             while data := self._socket.recv(_READ_BYTES):
-                for found in self._frames.feed(data):
-                    if isinstance(found, EnosIngestError):
-                        raise found
-                    assert isinstance(found, Opened)
-                    return found
+                match self._frames.feed(data):
+                    case [EnosIngestError() as error]:
+                        raise error
+                    case [Opened() as opened, *said]:
+                        return opened, said
         except TimeoutError:
             raise StorageError(f"the store's process has not opened the database in {_START_SECONDS:g} s") from None
         raise StorageError(f"the store's process cannot start: {self._how(self._process.wait())}")
@@ -142,23 +167,59 @@ class ProcessLink:
             return
         except OSError:
             data = b""
-        for word in self._frames.feed(data):
-            self._hear(word)
+        try:
+            for word in self._frames.feed(data):
+                self._hear(word)
+        except Exception:
+            # Without this word the next would answer for the wrong records.
+            log.exception("what the store's process says cannot be heard: it is ended")
+            self._process.kill()
+            data = b""
         if not data:
-            self._unsent.clear()
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
-            self._socket.close()
-            # It may take a moment to end; the event loop has other things to do.
-            waiting = self._loop.run_in_executor(None, self._process.wait)
-            waiting.add_done_callback(lambda future: self._gone(future.result()))
+            self._hang_up()
+        elif self._deadline is not None:
+            self._expect_end()
+
+    def _hang_up(self) -> None:
+        self._unsent.clear()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        # It may take a moment to end; the event loop has other things to do.
+        waiting = self._loop.run_in_executor(None, self._process.wait)
+        waiting.add_done_callback(lambda future: self._gone(future.result()))
+
+    def _expect_end(self) -> None:
+        """Wait for the end no longer than so, from now."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._loop.call_later(_END_SECONDS, self._too_late)
+
+    def _too_late(self) -> None:
+        log.error("the store's process was asked to end and does not: it is killed", seconds=_END_SECONDS)
+        self._process.kill()
 
     def _gone(self, code: int) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._ended(None if self._closed and code == 0 else self._how(code))
 
     @staticmethod
     def _how(code: int) -> str:
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if code >= 0:
+            return f"exit code {code}"
+        names = {each.value: each.name for each in signal.Signals}
+        return names.get(-code, f"signal {-code}")  # real-time signals have no names
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Let a process that is started in the block be deaf to `_SIGNALS` from its first moment: it inherits that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _HubEndedError(Exception):
@@ -191,9 +252,6 @@ class _Stream(Inlet):
 
 def main() -> None:
     """The program of the process: `FOLDER DESCRIPTOR DATABASE ROWS BYTES`."""
-    # A terminal's Ctrl-C and a supervisor's SIGTERM reach it too: it ends when the hub has handed in its last.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     descriptor, path, rows, size = sys.argv[2:]
     with socket.socket(fileno=int(descriptor)) as stream:
 

@@ -29,6 +29,11 @@ QUARANTINE_BYTES = 64 * 2**20
 """What is kept of rejected messages unless the caller says otherwise: enough for a person to see what is wrong."""
 
 
+STALL_SECONDS = 10.0
+"""How long the engine may say nothing of what was handed in before the store counts as failing: its disk hangs, or
+somebody has stopped its process. Making room in a full inbox takes a few seconds on a slow disk."""
+
+
 class _Handed(NamedTuple):
     """What is kept here of a group that was handed in: who is told of each record, and what records have asked for."""
 
@@ -79,6 +84,8 @@ class SqliteWriter:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = False
         self._lost = False
+        self._watch: asyncio.TimerHandle | None = None
+        self._words = 0
         self._pending = 0
         self._commits = 0
         self._records = 0
@@ -92,7 +99,7 @@ class SqliteWriter:
 
     def commit(self, record: Record, done: Done) -> None:
         """Hand a record in; `done` is told once it is on disk, in the order of the calls."""
-        if self._closed:
+        if self._closed or self._lost:
             self._refuse(done)
             return
         self._pending += 1
@@ -145,17 +152,36 @@ class SqliteWriter:
     def _hand_over(self) -> None:
         if self._dones:
             self._handed.append(_Handed(self._dones, self._wanted))
-            self.link.send(self._group)
-            self._group, self._dones, self._wanted = Group(), [], {}
+            group, self._group, self._dones, self._wanted = self._group, Group(), [], {}
+            if self._watch is None:
+                self._expect_word()
+            self.link.send(group)
+
+    def _expect_word(self) -> None:
+        self._watch = self._loop.call_later(STALL_SECONDS, self._look, self._words)
+
+    def _look(self, words: int) -> None:
+        """Whether the engine has said anything since it had said so many words."""
+        self._watch = None
+        if self._handed:
+            if words == self._words:
+                self._set_failure(
+                    f"the store has said nothing for {STALL_SECONDS:g} s: look whether its disk answers, "
+                    "and whether its process is stopped"
+                )
+            self._expect_word()
 
     def _refuse(self, done: Done) -> None:
         """Tell one that came too late, after all that were in time."""
-        if self._ended.done():
+        if self._lost:
+            self._loop.call_soon(done, StoreClosedError(f"this record comes too late: {self._failure}"))
+        elif self._ended.done():
             self._loop.call_soon(done, StoreClosedError("the store is closed"))
         else:
             self._too_late.append(done)
 
     def _hear(self, word: Word) -> None:
+        self._words += 1
         match word:
             case Committed():
                 self._committed(word)
@@ -217,12 +243,15 @@ class SqliteWriter:
             self._set_failure(f"the store has ended ({reason}): nothing is stored until the service is started again")
             if self._on_lost is not None and not self._closed:
                 self._on_lost()
+        # Whoever waits must not wait for ever, least of all for what ends the service. The link drops what it gets.
+        self._hand_over()
+        self._abandon(self._take(self._pending), self._failure or "it had ended")
         if self._closed:
             self._finish()
 
     def _finish(self) -> None:
-        if self._handed:
-            self._abandon(self._take(self._pending), self._failure or "it had ended")
+        if self._watch is not None:
+            self._watch.cancel()
         _tell_all(self._too_late, repeat(StoreClosedError("the store is closed")))
         self._too_late.clear()
         self._ended.set_result(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -20,6 +22,7 @@ from enos_ingest.errors import NewerDatabaseError, StorageError, StoreClosedErro
 from enos_ingest.outcome import Record
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.storage import process
+from enos_ingest.storage import writer as writer_module
 from enos_ingest.storage.process import ProcessLink
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.registry import open_registry
@@ -223,17 +226,95 @@ def test_a_process_that_is_killed_is_said(tmp_path: Path) -> None:
             async with asyncio.timeout(PATIENCE):
                 await lost.wait()
                 failure = await states.get()
-            assert failure == "the store has ended (SIGKILL): nothing is stored until the service is started again"
-            assert writer.stats().failure == failure
-            later = commit(writer, record(point(3, time=3)))
-            assert not waiting.done()
-            await writer.close()
-            for future in (waiting, later):
-                with pytest.raises(StoreClosedError, match=r"the store has ended \(SIGKILL\)"):
-                    await future
+                assert failure == "the store has ended (SIGKILL): nothing is stored until the service is started again"
+                assert writer.stats().failure == failure
+                later = commit(writer, record(point(3, time=3)))
+                # At once: what ends the service may wait for a record of its own.
+                for future in (waiting, later):
+                    with pytest.raises(StoreClosedError, match=r"the store has ended \(SIGKILL\)"):
+                        await future
+            assert writer.stats().pending == 0
 
     asyncio.run(run())
     assert stored(path)[0].value == 1
+
+
+def test_a_signal_without_a_name_is_said(tmp_path: Path) -> None:
+    """Real-time signals have none, but for the first and the last; whoever waits is told all the same."""
+
+    async def run() -> None:
+        async with open_process(tmp_path / "x.db") as writer, asyncio.timeout(PATIENCE):
+            await commit(writer, record(point(1)))
+            number = signal.SIGRTMIN + 1
+            os.kill(pid(writer), number)
+            with pytest.raises(StoreClosedError, match=rf"the store has ended \(signal {number}\)"):
+                await commit(writer, record(point(2)))
+
+    asyncio.run(run())
+
+
+def test_a_process_that_is_stopped_is_said_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose disk hangs: the hub is not ready, nobody is answered, and it goes on when the process does."""
+    path = tmp_path / "x.db"
+    monkeypatch.setattr(writer_module, "STALL_SECONDS", 0.1)
+
+    async def run() -> None:
+        states: asyncio.Queue[str | None] = asyncio.Queue()
+        async with open_process(path, on_state=states.put_nowait) as writer, asyncio.timeout(PATIENCE):
+            os.kill(pid(writer), signal.SIGSTOP)
+            waiting = commit(writer, record(point(1)))
+            failure = await states.get()
+            assert failure is not None
+            assert failure.startswith("the store has said nothing for 0.1 s: ")
+            assert writer.stats().failure == failure
+            assert not waiting.done()
+            os.kill(pid(writer), signal.SIGCONT)
+            await waiting
+            while writer.stats().failure is not None:
+                await states.get()
+
+    asyncio.run(run())
+    assert len(stored(path)) == 1
+
+
+def test_a_process_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that is asked to stop stops: what it could not store is sent again to the next one."""
+    path = tmp_path / "x.db"
+    monkeypatch.setattr(process, "_END_SECONDS", 0.1)
+
+    async def run() -> None:
+        async with open_process(path) as writer, asyncio.timeout(PATIENCE):
+            await commit(writer, record(point(1)))
+            os.kill(pid(writer), signal.SIGSTOP)
+            waiting = commit(writer, record(point(2, time=2)))
+            await writer.close()
+            with pytest.raises(StoreClosedError, match=r"the store has ended \(SIGKILL\)"):
+                await waiting
+            assert is_gone(pid(writer))
+
+    asyncio.run(run())
+    assert [each.value for each in stored(path)] == [1]
+
+
+def test_what_cannot_be_heard_or_handed_over_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where memory is short: the words after one that is lost would answer for the wrong records."""
+    path = tmp_path / "x.db"
+
+    def no_memory(_: object) -> bytes:
+        raise MemoryError
+
+    async def run(module: ModuleType, name: str) -> None:
+        async with open_process(path) as writer, asyncio.timeout(PATIENCE):
+            await commit(writer, record(point(1)))
+            with monkeypatch.context() as patched:
+                patched.setattr(module, name, no_memory)
+                first, second = (commit(writer, record(point(time=time))) for time in (2, 3))
+                for future in (first, second):
+                    with pytest.raises(StoreClosedError, match=r"the store has ended \(SIGKILL\)"):
+                        await future
+
+    asyncio.run(run(process, "to_frame"))
+    asyncio.run(run(pickle, "loads"))
 
 
 HUB = """
@@ -310,6 +391,49 @@ def test_a_damaged_inbox_is_not_opened(tmp_path: Path) -> None:
         asyncio.run(run())
 
 
+def test_signals_during_its_start_do_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first moment, before it has read a line of ours."""
+    path = tmp_path / "x.db"
+    numbers = [int(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    prelude = f"import os\nfor number in {numbers}: os.kill(os.getpid(), number)\n"
+    monkeypatch.setattr(process, "PROGRAM", prelude + process.PROGRAM)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    async def run() -> None:
+        async with open_process(path) as writer:
+            await commit(writer, record(point(1)))
+
+    asyncio.run(run())
+    assert len(stored(path)) == 1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+EAGER = """
+import socket, sys
+sys.path.insert(0, sys.argv[1])
+from enos_ingest.storage.engine import Folded, Opened
+from enos_ingest.storage.frames import to_frame
+from enos_ingest.storage.quarantine import Usage
+from enos_ingest.storage.store import FoldState
+with socket.socket(fileno=int(sys.argv[2])) as stream:
+    opened, folded = Opened(Usage(0, 0), FoldState(5, 0, 0.0, None)), Folded(FoldState(0, 1, 0.5, None))
+    stream.sendall(to_frame(opened) + to_frame(folded))
+    stream.recv(1000)
+"""
+
+
+def test_what_is_said_right_after_the_start_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier run has left may be folded before the hub has read that the database is open."""
+    monkeypatch.setattr(process, "PROGRAM", EAGER)
+
+    async def run() -> None:
+        async with open_process(tmp_path / "x.db") as writer:
+            assert writer.stats().unfolded_points == 5
+            await folded(writer)
+
+    asyncio.run(run())
+
+
 def test_a_process_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or not in time."""
 
@@ -318,14 +442,14 @@ def test_a_process_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
             pass
 
     with monkeypatch.context() as patched:
-        patched.setattr(process, "_PROGRAM", "raise SystemExit(9)")
+        patched.setattr(process, "PROGRAM", "raise SystemExit(9)")
         with pytest.raises(StorageError, match="the store's process cannot start: exit code 9"):
             asyncio.run(run())
     with monkeypatch.context() as patched:
         patched.setattr(sys, "executable", str(tmp_path / "python"))
         with pytest.raises(StorageError, match=r"cannot start: .*/python: No such file or directory"):
             asyncio.run(run())
-    monkeypatch.setattr(process, "_PROGRAM", "import sys; sys.stdin = open(0); import signal; signal.pause()")
+    monkeypatch.setattr(process, "PROGRAM", "import sys; sys.stdin = open(0); import signal; signal.pause()")
     monkeypatch.setattr(process, "_START_SECONDS", 0.05)
     with pytest.raises(StorageError, match=r"has not opened the database in 0\.05 s"):
         asyncio.run(run())
