@@ -28,9 +28,9 @@ FOLD_SIZE = 16 * 2**20
 """The same in characters, where values are long."""
 
 MOST_POINTS = 5 * FOLD_POINTS
-MOST_SIZE = 10 * FOLD_SIZE
+MOST_SIZE = 4 * FOLD_SIZE
 """What the inbox may hold; beyond, commits wait for the fold. A point takes some 200 bytes of memory until then, and
-twice its characters."""
+its characters: up to four bytes each of a text that has one outside of the Basic Multilingual Plane."""
 
 IDLE_SECONDS = 0.2
 """How long nothing must have come before a smaller inbox is folded, so that who reads finds little of it."""

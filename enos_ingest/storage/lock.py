@@ -45,7 +45,12 @@ class Lock:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= until:
-                    raise StorageError(f"database {path} is in use by another hub: stop that one first") from None
+                    # A stopped process outlives its hub, and so does one that waits for its disk.
+                    msg = (
+                        f"database {path} is in use by another hub: stop that one first, "
+                        f"or what is left of it, which `fuser {file}` names"
+                    )
+                    raise StorageError(msg) from None
                 time.sleep(_LOOK_SECONDS)  # nothing tells that a lock is free, but for waiting without end
             except OSError as error:
                 raise StorageError(f"{file} cannot be locked: {error.strerror or error}") from error

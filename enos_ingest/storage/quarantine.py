@@ -12,8 +12,8 @@ from enos_ingest.outcome import Rejection
 __all__ = ["Bounds", "Usage", "add", "trim", "usage"]
 
 _ROWS_A_STATEMENT = 50
-"""Rows go over in statements of so many: `executemany` would hand the GIL back and forth once a row, and 400
-parameters stay below every SQLite's limit."""
+"""Rows go over in statements of so many: starting one takes longer than a row does, and 400 parameters stay below every
+SQLite's limit."""
 
 _Row: TypeAlias = tuple[int, str, str, int, str, int, int, bytes]
 

@@ -113,7 +113,7 @@ def connect_reader(path: Path, *, versions: Sequence[Version] = VERSIONS) -> sql
 
 
 def connect_beside(path: Path) -> sqlite3.Connection:
-    """Another connection, to read and sort, to a database that this process has open as its writer.
+    """Another connection, to read and sort, to a database that the writer has open, here or in its process.
 
     Raises:
         sqlite3.Error: it cannot be opened.
