@@ -119,6 +119,13 @@ class HubProcess:
         return self._process.pid
 
     @property
+    def store_pid(self) -> int:
+        """The id of the process that owns the database: the one child of a hub without codecs. Linux tells."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        (child,) = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        return child
+
+    @property
     def endpoint(self) -> tuple[str, int]:
         """Host and port where MQTT is served, once it is."""
         host, _, port = str(self.wait_for("listening")["mqtt"]).rpartition(":")

@@ -90,22 +90,11 @@ def test_what_was_acknowledged_survives_kill_9(config: Path, moment: str) -> Non
         first = {each.key: each.first + each.sent for each in senders.streams}
 
 
-def process_of_the_store(hub: HubProcess) -> int:
-    """The id of the hub's one child without codecs."""
-    children = [
-        int(child)
-        for task in Path(f"/proc/{hub.pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    (child,) = children
-    return child
-
-
 def test_a_hub_without_its_store_ends(config: Path) -> None:
     """Its process is killed amid reports: the hub says so and ends with 1; what it had acknowledged is there."""
     with running(config) as hub, streaming(hub, dict.fromkeys(SENDERS, 1)) as senders:
         senders.wait_until_acknowledged(20)
-        os.kill(process_of_the_store(hub), signal.SIGKILL)
+        os.kill(hub.store_pid, signal.SIGKILL)
         line = hub.wait_for("the store cannot commit")
         assert "the store has ended (SIGKILL)" in line["reason"]
         assert hub.wait() == 1

@@ -47,12 +47,15 @@ def locked(hub: HubProcess, path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def over_quota(hub: HubProcess, path: Path) -> Iterator[None]:
-    """The system lets the process write to no file any more; Python ignores the signal that comes with it."""
+    """The system lets both processes write to no file any more; Python ignores the signal that comes with it."""
     assert path
+    processes = (hub.pid, hub.store_pid)
     hard = resource.prlimit(hub.pid, resource.RLIMIT_FSIZE)[1]
-    resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (0, hard))
+    for each in processes:
+        resource.prlimit(each, resource.RLIMIT_FSIZE, (0, hard))
     yield
-    resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    for each in processes:
+        resource.prlimit(each, resource.RLIMIT_FSIZE, (hard, hard))
 
 
 @contextlib.contextmanager
