@@ -182,6 +182,8 @@ class Fold:
             due = self._resume
         elif self.points:
             due = max(self._resume, self._idle_at)
+        elif self._failure is not None:
+            due = self._resume
         else:
             return None
         return max(0.0, due - monotonic())
@@ -212,8 +214,10 @@ class Fold:
         try:
             self._advance(idle=idle)
             if quiet and self._log_pages >= LOG_PAGES:
-                self._log_pages = 0
                 self._connection.execute("PRAGMA main.wal_checkpoint(PASSIVE)")
+                self._log_pages = 0
+            if not self.points and self._log_pages < LOG_PAGES:
+                self._recovered()  # with nothing left to be done, nothing fails
         except Exception as error:  # noqa: BLE001 - whatever it is, commits go on
             self._failed(error)
 
@@ -318,6 +322,9 @@ class Fold:
 
     def _went_on(self, started: float) -> None:
         self._seconds += perf_counter() - started
+        self._recovered()
+
+    def _recovered(self) -> None:
         if self._failure is not None:
             self._failure = None
             self._resume = 0.0

@@ -15,10 +15,11 @@ from enos_ingest.devices.directory import Device, Directory, Product
 from enos_ingest.errors import StorageError
 from enos_ingest.outcome import Record
 from enos_ingest.protocol.identity import DeviceId
-from enos_ingest.storage import fold
+from enos_ingest.storage import fold, inbox
 from enos_ingest.storage.fold import Fold
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.storage.registry import open_registry
+from enos_ingest.storage.sqlite import connect_writer
 from enos_ingest.storage.writer import SqliteWriter
 from tests.storage.samples import PATIENCE, PRODUCT, commit, folded, open_writer, point, record, stored
 
@@ -389,3 +390,31 @@ async def _fail_in_on_state(path: Path) -> None:
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*futures)
         await writer.close()
+
+
+def test_a_log_that_cannot_go_to_the_file_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no point left to be folded too: a hub that nobody reports to must become ready again."""
+    monkeypatch.setattr(fold, "LOG_PAGES", 1)
+    monkeypatch.setattr(fold, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(fold, "IDLE_SECONDS", 0.0)
+    denied = True
+
+    def authorize(action: int, name: str | None, *_: str | None) -> int:
+        checkpoint = action == sqlite3.SQLITE_PRAGMA and name == "wal_checkpoint"
+        return sqlite3.SQLITE_DENY if checkpoint and denied else sqlite3.SQLITE_OK
+
+    with closing(connect_writer(tmp_path / "x.db")) as connection:
+        connection.set_authorizer(authorize)
+        connection.execute("INSERT INTO series (id, product_key, device_key, measurepoint) VALUES (1, 'P', 'd', 'm')")
+        folding = Fold(connection, tmp_path / "x.db")
+        folding.appended(inbox.append(connection, [(1, 1, "1", None, 0)]))
+        while folding.points:
+            folding.advance(idle=True)
+        folding.advance(idle=True, quiet=True)
+        assert folding.state.failure is not None
+        denied = False
+        # As the engine does with nothing to commit.
+        while (patience := folding.patience()) is not None:
+            assert patience < 1
+            folding.advance(idle=True, quiet=True)
+        assert folding.state.failure is None
