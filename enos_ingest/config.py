@@ -27,6 +27,9 @@ _OURS = "ENOS_INGEST_"
 _NO_SETTINGS = frozenset({"ENOS_INGEST_KEY", "ENOS_INGEST_PYTHON", "ENOS_INGEST_TESTS_NO_SKIP"})
 """Variables of ours that are no settings: of the shell's commands, of the scripts and of the tests."""
 
+_KNOWN_BY_PLAIN: Mapping[str, str] = {**_ENVS_BY_PLAIN, **{name: name for name in _NO_SETTINGS}}
+"""What a variable that is none may have been meant for, by its name with single underscores."""
+
 _OF_KUBERNETES = re.compile(
     r"ENOS_INGEST_(?:\w+_)?(?:"
     r"SERVICE_HOST=.*|SERVICE_PORT(?:_\w+)?=\d+|PORT=\w+://.*|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?=.*)",
@@ -140,8 +143,8 @@ def _is_setting(variable: str, value: str) -> bool:
 def _find_by_env(variable: str) -> Slot:
     slot = _SLOTS_BY_ENV.get(variable)
     if slot is None:
-        near = difflib.get_close_matches(variable.replace("__", "_"), _ENVS_BY_PLAIN, n=1, cutoff=0.6)
-        hint = f"did you mean {_ENVS_BY_PLAIN[near[0]]}?" if near else _nearest(variable, list(_SLOTS_BY_ENV))
+        near = difflib.get_close_matches(variable.replace("__", "_"), _KNOWN_BY_PLAIN, n=1, cutoff=0.6)
+        hint = f"did you mean {_KNOWN_BY_PLAIN[near[0]]}?" if near else _nearest(variable, list(_SLOTS_BY_ENV))
         raise ConfigError(f"environment: unknown variable {_key(variable)}; {hint}")
     return slot
 

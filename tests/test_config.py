@@ -134,9 +134,13 @@ def test_an_unknown_variable_is_refused_with_the_nearest_one() -> None:
         ("ENOS_INGEST_LIMITS_IN_FLIGHT", "ENOS_INGEST__LIMITS__IN_FLIGHT"),
         ("ENOS_INGEST_LIMIT_IN_FLIGHT", "ENOS_INGEST__LIMITS__IN_FLIGHT"),
         ("ENOS_INGEST_MQTT_PORT", "ENOS_INGEST__MQTT__BIND"),
+        ("ENOS_INGEST_MQTT_KEY", "ENOS_INGEST__MQTT__TLS_KEY"),
+        ("ENOS_INGEST_KEYY", "ENOS_INGEST_KEY"),
+        ("ENOS_INGEST_API_KEY", "ENOS_INGEST_KEY"),
+        ("ENOS_INGEST__KEY", "ENOS_INGEST_KEY"),
     ],
 )
-def test_a_variable_with_too_few_underscores_is_refused(variable: str, meant: str) -> None:
+def test_a_variable_that_is_nearly_one_of_ours_is_refused(variable: str, meant: str) -> None:
     """It would otherwise be ignored, and the hub run on a default."""
     with pytest.raises(ConfigError) as caught:
         load_settings(None, {variable: "127.0.0.1:1"})
