@@ -329,7 +329,8 @@ def test_a_registry_applied_by_command_is_seen_while_serving(tmp_path: Path) -> 
             assert first.resume({"temp": 1}, time=1)["code"] == 200
 
             more.write_text('[[devices]]\nproduct = "EbxGvUrE"\nkey = "inv-2"\nsecret = "two"\nenabled = false\n')
-            assert command("registry", "apply", "-c", config, more) == "change device EbxGvUrE/inv-2 (enabled)\n"
+            said = "change device EbxGvUrE/inv-2 (enabled = false)\n"
+            assert command("registry", "apply", "-c", config, more) == said
             hub.wait_for("disconnected", client="EbxGvUrE/inv-2", reason="disabled")
         assert connected(hub, "EbxGvUrE/inv-2", "two") == 5
         assert first.resume({"temp": 2}, time=2)["code"] == 200

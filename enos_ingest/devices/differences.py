@@ -91,9 +91,15 @@ def _let_go(time: int) -> str:
 
 
 def _differing(before: Any, after: Any) -> tuple[str, ...]:
-    """The names of the fields that differ: names only, the values may be secrets."""
-    return tuple(
-        field.name.removesuffix("_hash")
-        for field in fields(before)
-        if getattr(before, field.name) != getattr(after, field.name)
-    )
+    """The fields that differ: by name only, as values may be secrets, but switches as they stand in the file now.
+
+    The name alone would say `enabled` of a device that has just been disabled.
+    """
+    named = []
+    for field in fields(before):
+        value = getattr(after, field.name)
+        if value == getattr(before, field.name):
+            continue
+        is_switch = isinstance(value, bool)
+        named.append(f"{field.name} = {str(value).lower()}" if is_switch else field.name.removesuffix("_hash"))
+    return tuple(named)

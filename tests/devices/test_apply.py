@@ -93,8 +93,8 @@ def test_a_change_names_its_fields_and_no_secret() -> None:
     changed["operators"][0].update(password="New5")
     _, changes = apply(changed, first)
     assert told(changes) == [
-        "change product EbxGvUrE (secret, dynamic_activation)",
-        "change device EbxGvUrE/gw-1 (secret, enabled)",
+        "change product EbxGvUrE (secret, dynamic_activation = true)",
+        "change device EbxGvUrE/gw-1 (secret, enabled = false)",
         "change device Sb7PkXyZ/sub001 (asset_id)",
         "change application scada (secret, api_key, scopes)",
         "change operator alice (password)",

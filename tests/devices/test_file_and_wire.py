@@ -104,7 +104,7 @@ def test_a_registered_device_is_the_files_once_it_gives_it_a_secret() -> None:
     registered = Device(NEW, "made", "asset", origin="wire", name='"N"', timezone="+08:00")
     before = apply(site())[0].changed([DevicesRegistered(GATEWAY, (registered,), TIME)])
     row = {"product": "P", "key": "new", "asset_id": "asset", "enabled": False}
-    assert told(site(devices=[row]), before) == ["change device P/new (enabled)"]
+    assert told(site(devices=[row]), before) == ["change device P/new (enabled = false)"]
     disabled = after(site(devices=[row]), before)
     assert disabled.devices[NEW] == Device(NEW, "made", "asset", False, None, "wire", '"N"', "+08:00")
     row = {**row, "secret": "other"}
