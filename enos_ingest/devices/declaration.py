@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +87,26 @@ def _describe(found: SchemaError, document: dict[str, Any]) -> str:
         case [str(table), int(index), *rest] if table in NAMED_BY:
             row = document[table][index]
             where = format_path(rest)
-            if found.expectation in ("missing", "unknown"):
-                what = f"{where} {found.expectation}"
+            if found.expectation == "missing":
+                what = f"{where} missing"
+            elif found.expectation == "unknown":
+                what = f"{where} unknown{_meant(where, _members(table))}"
             else:
                 what = f"{where}: {found.expectation}" if rest else found.expectation
             return fault(table, index, row if isinstance(row, dict) else {}, what)
+        case [str(table)] if found.expectation == "unknown":
+            return f"{found}{_meant(table, NAMED_BY)}"
         case _:
             return str(found)
+
+
+def _members(table: str) -> Iterable[str]:
+    """What a row of a table may have."""
+    members: dict[str, Any] = _schema().document["properties"][table]["items"]["properties"]
+    return members
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """A hint at the name that was meant; nothing where none is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -76,7 +76,7 @@ def test_prune_removes_what_the_file_does_not_name(run: Command, declared: Path)
             '[[gateways]]\ndevice = "EbxGvUrE/gw-1"\nsub_devices = ["EbxGvUrE/gw-1"]\n',
             ["gateways[0] EbxGvUrE/gw-1: a gateway cannot be its own sub-device"],
         ),
-        ('[[products]]\nkey = "p"\nsecert = "x"\n', ["products[1] p: secert unknown"]),
+        ('[[products]]\nkey = "p"\nsecert = "x"\n', ["products[1] p: secert unknown; did you mean secret?"]),
     ],
     ids=["syntax", "devices", "gateway", "unknown key"],
 )

@@ -60,11 +60,13 @@ def test_a_syntax_error_names_its_line(text: str, place: str) -> None:
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ({"device": []}, "device: unknown"),
+        ({"device": []}, "device: unknown; did you mean devices?"),
+        ({"xyz": []}, "xyz: unknown"),
         ({"products": {"key": "a"}}, "products: expected an array"),
         ({"products": [1]}, "products[0]: expected an object"),
         ({"products": [{}]}, "products[0]: key missing"),
-        ({"products": [PRODUCT, {"key": "a", "modell": "x"}]}, "products[1] a: modell unknown"),
+        ({"products": [PRODUCT, {"key": "a", "modell": "x"}]}, "products[1] a: modell unknown; did you mean model?"),
+        ({"devices": [{**device("a"), "colour": "red"}]}, "devices[0] EbxGvUrE/a: colour unknown"),
         ({"products": [{"key": "a", "model": ""}]}, "products[0] a: model: at least 1 character"),
         (
             {"products": [{"key": "a", "dynamic_activation": "yes"}]},
@@ -221,7 +223,7 @@ password = "p"
     with pytest.raises(RegistryError) as caught:
         parse_declaration(text, "site.toml")
     assert str(caught.value).splitlines() == [
-        "site.toml: products[0] EbxGvUrE: modle unknown",
+        "site.toml: products[0] EbxGvUrE: modle unknown; did you mean model?",
         "site.toml: devices[0] EbxGvUrE: key missing",
         "site.toml: devices[1] EbxGvUrE/gw-1: enabled: expected a boolean",
         "site.toml: operators[0] alice: scopes missing",
