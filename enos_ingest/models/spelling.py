@@ -1,8 +1,9 @@
-"""Members of a thing model that are misspelt: each would otherwise count as absent, and what it says as unsaid.
+"""Members of a thing model that are misspelt or misplaced: each would otherwise count as absent.
 
 A model holds more than is read here: members that EnOS documents and nothing needs, and others that an export may have.
 They are left alone. Refused is what is unknown and almost the name of a member that decides what is accepted, while
-that one is absent: nobody writes `acessMode` for anything else.
+that one is absent: nobody writes `acessMode` for anything else. And what stands beside `dataDefinition` and belongs
+into it, or the other way round, where it is read in no place but that. (Bounds are read in both.)
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ _NUMBERS = frozenset({"double", "float", "int", "integer"})
 _DATAPOINT = ("dataType", "dataDefinition")
 
 _DEFINITION = ("maxLength", "enumType", "enumDesc", "itemType", "items")
+
+_DEFINED_BY: Mapping[str, Sequence[str]] = {
+    "string": ("maxLength",),
+    "enum": ("enumType", "enumDesc"),
+    "array": ("itemType",),
+    "struct": ("items",),
+}
+"""What of a definition is read of each type; of others an export may have it anywhere, and nothing is lost."""
 
 _DOCUMENTED = frozenset(
     {
@@ -84,9 +93,19 @@ def _in_datapoint(entry: Mapping[str, Any], more: Sequence[str], path: _Path) ->
 
 
 def _in_value(entry: Mapping[str, Any], more: Sequence[str], path: _Path) -> Iterator[SchemaError]:
-    bounds = _BOUNDS if entry["dataType"].lower() in _NUMBERS else ()
+    data_type, definition = entry["dataType"].lower(), entry["dataDefinition"]
+    bounds = _BOUNDS if data_type in _NUMBERS else ()
     yield from _within(entry, (*more, *_DATAPOINT, *bounds), path)
-    yield from _within(entry["dataDefinition"], (*_DEFINITION, *bounds), (*path, "dataDefinition"))
+    yield from _within(definition, (*_DEFINITION, *bounds), (*path, "dataDefinition"))
+    for name in _misplaced(entry, definition, _DEFINED_BY.get(data_type, ())):
+        yield fault_at((*path, name), "belongs into dataDefinition")
+    for name in _misplaced(definition, entry, more):
+        yield fault_at((*path, "dataDefinition", name), "belongs beside dataDefinition")
+
+
+def _misplaced(here: Mapping[str, Any], there: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    """Which of some members stand in one object and are missed in the other."""
+    return (name for name in names if not _says_nothing(here.get(name)) and _says_nothing(there.get(name)))
 
 
 def _within(entry: Mapping[str, Any], members: Sequence[str], path: _Path) -> Iterator[SchemaError]:

@@ -1,4 +1,4 @@
-"""Misspelt members of thing models: refused where they would be lost, and nothing else is."""
+"""Misspelt and misplaced members of thing models: refused where they would be lost, and nothing else is."""
 
 from __future__ import annotations
 
@@ -133,6 +133,46 @@ def test_members_that_nothing_here_needs_are_left_alone(more: dict[str, Any]) ->
     """Documented ones of every kind of element, and whatever an export may have besides."""
     document = {**thing_model(p=point("DOUBLE", **more)), "modelIdPath": "/m", "orgId": "o", "scope": 0, "extraInfo": 1}
     assert "p" in parse_thing_model(document, "m.json").measurepoints
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (point("STRING", maxLength=5), "maxLength: belongs into dataDefinition"),
+        (point("String", "{}", maxLength=5), "maxLength: belongs into dataDefinition"),
+        (point("ENUM", {"enumType": "INT"}, enumDesc={"1": {}}), "enumDesc: belongs into dataDefinition"),
+        (point("ENUM", {"enumDesc": {"1": {}}}, enumType="INT"), "enumType: belongs into dataDefinition"),
+        (point("ARRAY", itemType="INT"), "itemType: belongs into dataDefinition"),
+        (point("STRUCT", items=[MEMBER]), "items: belongs into dataDefinition"),
+        (
+            point("INT", {"accessMode": "R"}, accessMode=None),
+            "dataDefinition.accessMode: belongs beside dataDefinition",
+        ),
+        (point("INT", {"hasQuality": True}), "dataDefinition.hasQuality: belongs beside dataDefinition"),
+        (
+            point("STRUCT", {"items": [{"identifier": "a", "dataType": "STRING", "maxLength": 5}]}),
+            "dataDefinition.items[0].maxLength: belongs into dataDefinition",
+        ),
+    ],
+)
+def test_a_misplaced_member_is_refused(entry: dict[str, Any], said: str) -> None:
+    """A text would otherwise be longer than its model says, a point that is read-only be written."""
+    assert refusal(thing_model(p=entry)) == f"measurepoints.p.{said}"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        point("STRING", {"maxLength": 5}, maxLength=7),
+        point("STRING", maxLength=None),
+        point("INT", maxLength=5, enumDesc={"1": {}}, items=[]),
+        point("INT", {"accessMode": "RW"}, accessMode="R"),
+        point("DOUBLE", {"minimum": 1}, maximum=2),
+    ],
+)
+def test_a_member_that_stands_in_its_place_too_or_is_not_needed_is_left_alone(entry: dict[str, Any]) -> None:
+    """An export may say things twice, and of types that do not have them; bounds are read in both places."""
+    assert "p" in parse_thing_model(thing_model(p=entry), "m.json").measurepoints
 
 
 def test_bounds_matter_to_numbers_alone() -> None:
