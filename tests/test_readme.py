@@ -133,6 +133,7 @@ def test_the_thing_model_of_the_readme_is_one() -> None:
     model = CompiledModel(parse_thing_model(orjson.loads(text), "README.md"))
     assert [(point.identifier, point.writable) for point in model.model.measurepoints.values()] == [
         ("setpoint", True),
+        ("mode", True),
         ("flow", False),
     ]
     assert model.service("purge") is not None
