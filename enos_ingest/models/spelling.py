@@ -97,7 +97,10 @@ def _in_value(entry: Mapping[str, Any], more: Sequence[str], path: _Path) -> Ite
     bounds = _BOUNDS if data_type in _NUMBERS else ()
     yield from _within(entry, (*more, *_DATAPOINT, *bounds), path)
     yield from _within(definition, (*_DEFINITION, *bounds), (*path, "dataDefinition"))
-    for name in _misplaced(entry, definition, _DEFINED_BY.get(data_type, ())):
+    inner = _DEFINED_BY.get(data_type, ())
+    if data_type == "array" and str(definition.get("itemType")).lower() == "string":
+        inner = (*inner, "maxLength")
+    for name in _misplaced(entry, definition, inner):
         yield fault_at((*path, name), "belongs into dataDefinition")
     for name in _misplaced(definition, entry, more):
         yield fault_at((*path, "dataDefinition", name), "belongs beside dataDefinition")

@@ -143,6 +143,7 @@ def test_members_that_nothing_here_needs_are_left_alone(more: dict[str, Any]) ->
         (point("ENUM", {"enumType": "INT"}, enumDesc={"1": {}}), "enumDesc: belongs into dataDefinition"),
         (point("ENUM", {"enumDesc": {"1": {}}}, enumType="INT"), "enumType: belongs into dataDefinition"),
         (point("ARRAY", itemType="INT"), "itemType: belongs into dataDefinition"),
+        (point("ARRAY", {"itemType": "STRING"}, maxLength=5), "maxLength: belongs into dataDefinition"),
         (point("STRUCT", items=[MEMBER]), "items: belongs into dataDefinition"),
         (
             point("INT", {"accessMode": "R"}, accessMode=None),
@@ -166,6 +167,7 @@ def test_a_misplaced_member_is_refused(entry: dict[str, Any], said: str) -> None
         point("STRING", {"maxLength": 5}, maxLength=7),
         point("STRING", maxLength=None),
         point("INT", maxLength=5, enumDesc={"1": {}}, items=[]),
+        point("ARRAY", {"itemType": "INT"}, maxLength=5),
         point("INT", {"accessMode": "RW"}, accessMode="R"),
         point("DOUBLE", {"minimum": 1}, maximum=2),
     ],
