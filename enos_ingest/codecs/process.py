@@ -120,8 +120,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         if self._transport is None:
             return
         if self._transport.get_returncode() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._transport.get_pid(), signal.SIGKILL)
+            self._kill_group()
         try:
             async with asyncio.timeout(_KILL_SECONDS):
                 await self._exited.wait()
@@ -155,8 +154,19 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             self._print(b"\n")
 
     def process_exited(self) -> None:
-        """It ended; what it said before may still be on its way."""
+        """It ended; what it said before may still be on its way.
+
+        What it has started goes with it: it would live on for ever, and its copies of the pipes hide that it has ended.
+        """
         self._exited.set()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        """Kill the process and all that it has started; to be called no later than right after its end."""
+        # Of a group that nobody is left in, macOS says that it is not ours.
+        if self._transport is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._transport.get_pid(), signal.SIGKILL)
 
     def _end(self, reason: str = "") -> None:
         """No more calls. `reason`: why, where it is not the process itself that ends."""

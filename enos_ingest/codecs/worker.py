@@ -137,12 +137,15 @@ def main() -> None:
     # Behind all others: a module of the folder cannot take the place of one that Python itself or the hub needs.
     sys.path.append(arguments.folder)
     worker = Worker(arguments.result_bytes)
+    us = os.getpid()
     _send(answers, Answer(Status.DONE))
     while (request := read_request(requests)) is not None:
         # The hub kills us at once the limit; the alarm, whose default is to end the process, is for when it is gone.
         signal.setitimer(signal.ITIMER_REAL, 2 * request.limit / 1000)
         answer = worker.answer(request)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if os.getpid() != us:
+            break  # a copy that a codec has forked: its answer would be taken for that of the next request
         _send(answers, answer)
     # At once: a thread that a codec has left behind would keep the process for ever.
     os._exit(0)

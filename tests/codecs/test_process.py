@@ -16,6 +16,7 @@ import pytest
 from enos_ingest.codecs import lane as lane_module
 from enos_ingest.codecs import process as process_module
 from enos_ingest.codecs.process import clean_environment
+from enos_ingest.devices.directory import Product
 from tests.codecs.conftest import Run
 from tests.codecs.site import BOUND, MESSAGE, PLAIN, codecs_of, fault, is_gone, until, write, write_method
 from tests.endpoint.waiting import eventually
@@ -94,6 +95,59 @@ def test_a_call_that_overruns_is_ended_with_its_process(run: Run, tmp_path: Path
             assert is_gone(pid)
             await until(lambda: is_gone(int(child.read_text())))
             assert json.loads(await codecs.encode(good, MESSAGE)) == MESSAGE
+
+    run(main())
+
+
+def test_a_copy_that_a_codec_has_forked_answers_nothing(run: Run, tmp_path: Path) -> None:
+    """Else its answer would be the next call's, and that of each call the answer of the one before."""
+    copied, ended = tmp_path / "copied", tmp_path / "ended"
+    os.mkfifo(copied)
+    os.mkfifo(ended)
+    write(
+        tmp_path,
+        "forking",
+        f"""
+        import json, os
+
+        class Forking:
+            def encode(self, message):
+                if message["id"] == "first":
+                    if not os.fork():
+                        open({str(copied)!r}).close()  # until the call is answered
+                        self.kept = open({str(ended)!r}, "w")  # until the copy ends
+                elif message["id"] == "second":
+                    open({str(copied)!r}, "w").close()
+                    open({str(ended)!r}).read()
+                return json.dumps(message).encode()
+
+            def decode(self, data):
+                return json.loads(data)
+
+        codec = Forking()
+        """,
+    )
+    product = Product("P", codec="forking:codec")
+
+    async def main() -> None:
+        async with codecs_of(tmp_path, workers=1) as codecs:
+            for name in ("first", "second", "third"):
+                assert json.loads(await codecs.encode(product, {"id": name})) == {"id": name}
+
+    run(main())
+
+
+def test_what_a_codec_has_started_ends_with_its_process(run: Run, tmp_path: Path) -> None:
+    """Although that has ended by itself; and its call fails at once, whoever holds its pipes as well."""
+    child = tmp_path / "child"
+    start = f"pid = os.fork()\nif not pid:\n    time.sleep(1000)\nopen({str(child)!r}, 'w').write(str(pid))"
+    product = write_method(tmp_path, "leaving", f"{start}\nos._exit(4)")
+
+    async def main() -> None:
+        async with codecs_of(tmp_path, seconds=60.0) as codecs:
+            said = "codec leaving:codec ended its worker process (exit code 4)"
+            assert await fault(codecs.encode(product, MESSAGE)) == said
+            await until(lambda: is_gone(int(child.read_text())))
 
     run(main())
 
