@@ -281,6 +281,19 @@ class _Protocol(H11Protocol):
             self._clear_deadline()
             self._unread = 0
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # What a client sent ahead of this answer is read now and not in `data_received`; it may be part of a request.
+        begun = self.conn.their_state is h11.SEND_BODY or (self.conn.their_state is h11.IDLE and self._is_behind)
+        if begun and self._deadline is None and not self.transport.is_closing():
+            self._set_deadline()
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether bytes are here that are no request yet."""
+        data, _ = self.conn.trailing_data
+        return bool(data)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._await_taking()

@@ -272,6 +272,48 @@ def test_a_client_that_does_not_finish_its_request_is_cut_off(sent: bytes) -> No
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET /hel", b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab", b"GET /hello HTTP/1.1\r\n"],
+    ids=["half a request line", "half a body", "half of the headers"],
+)
+def test_half_a_request_that_came_ahead_of_an_answer_is_cut_off(sent: bytes) -> None:
+    """A client that pipelines is given as long as any other: a call that waits for its body would be there for ever."""
+
+    async def run() -> None:
+        slow, listener = await started(request_seconds=1)
+        slow.let.set()
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(HELLO.replace(b"/hello", b"/slow") + sent)
+        await reader.readuntil(b"late")
+        with contextlib.suppress(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
+def test_requests_sent_ahead_are_all_answered_and_their_connection_lives_on() -> None:
+    """Nothing is half of one: no deadline is left behind."""
+
+    async def run() -> None:
+        _, listener = await started(request_seconds=1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(HELLO * 3)
+        for _ in range(3):
+            await reader.readuntil(b"hello")
+        # Another one that sends nothing is cut off meanwhile: the time is over.
+        with contextlib.suppress(ConnectionResetError):
+            assert await exchange(listener.port, b"") == b""
+        writer.write(HELLO)
+        await reader.readuntil(b"hello")
+        writer.close()
+        await listener.stop(5)
+
+    asyncio.run(run())
+
+
 def test_an_idle_connection_is_closed_in_time() -> None:
     """Between two requests; the next one on it was in time."""
 
