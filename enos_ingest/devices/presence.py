@@ -114,8 +114,9 @@ class Presence:
     def forget_strangers(self, directory: Directory) -> frozenset[DeviceId]:
         """Take sub-devices offline whose gateway could not log them in any more as it did.
 
-        The registry knows them no more, has disabled them, moved them from their gateway, given them another secret, or
-        has them come by themselves, with TLS. Those are returned. Connections of devices are for the endpoint to end.
+        The registry knows them no more, has disabled them or their gateway, moved them from it, given them another
+        secret, or has them come by themselves, with TLS. Those are returned. Connections of devices are for the
+        endpoint to end.
         """
         gone: list[DeviceId] = []
         for sub_device, gateway in list(self._gateway_of.items()):
@@ -130,6 +131,8 @@ class Presence:
                 or directory.products[sub_device.product_key].require_tls
             ):
                 why = "registry"
+            elif not directory.devices[gateway].enabled:
+                why = "gateway"
             else:
                 continue
             gone.append(sub_device)

@@ -124,6 +124,9 @@ def _log_in(request: Request, gateway: DeviceId, params: Mapping[str, Any], worl
         raise Refusal(Code.DEVICE_NOT_EXISTED, f"device {sub_device} is not registered")
     if sub_device not in world.directory.sub_devices(gateway):
         raise Refusal(Code.NOT_IN_TOPOLOGY, f"{sub_device} is not a sub-device of {gateway}")
+    # An operator may ask in its name, and a codec may have had the message for long.
+    if not world.directory.devices[gateway].enabled:
+        raise Refusal(Code.DEVICE_DISABLED, f"gateway {gateway} is disabled")
     if not device.enabled:
         raise Refusal(Code.DEVICE_DISABLED, f"device {sub_device} is disabled")
     product = world.directory.products[sub_device.product_key]

@@ -242,6 +242,18 @@ def test_a_login_lasts_no_longer_than_the_secret_and_the_way() -> None:
     assert presence.sub_devices(GW1) == {kept, again}
 
 
+def test_a_login_lasts_no_longer_than_its_gateway_is_enabled() -> None:
+    """Also where the gateway holds no connection that ends then, as with an operator's login in its name."""
+    presence, told = listening()
+    presence.login(GW1, SUB1)
+    presence.login(GW2, SUB2)
+    rows = [Device(GW1, enabled=False), Device(GW2), Device(SUB1), Device(SUB2)]
+    directory = Directory([Product("P")], rows, [(GW1, SUB1), (GW2, SUB2)])
+    assert presence.forget_strangers(directory) == {SUB1}
+    assert told[-1] == (SUB1, False, "gateway", GW1)
+    assert presence.is_online_through(GW2, SUB2)
+
+
 def test_nobody_is_left_online_at_the_end() -> None:
     """Also sub-devices whose gateway was never connected, as an operator may log them in."""
     presence, told = listening()

@@ -23,13 +23,14 @@ __all__ = [
     "SECOND",
     "SECRET",
     "SUB",
+    "SWITCHED_OFF",
     "THIRD",
     "Gateways",
     "login_request",
     "told",
 ]
 
-GATEWAY, NEIGHBOUR = DeviceId("EbxGvUrE", "gw-1"), DeviceId("EbxGvUrE", "gw-2")
+GATEWAY, NEIGHBOUR, SWITCHED_OFF = (DeviceId("EbxGvUrE", key) for key in ("gw-1", "gw-2", "gw-off"))
 SUB, SECOND, THIRD = (DeviceId("Sb7PkXyZ", key) for key in ("sub001", "sub002", "sub003"))
 DISABLED = DeviceId("Sb7PkXyZ", "disabled")
 FOREIGN = DeviceId("Sb7PkXyZ", "foreign")
@@ -39,18 +40,19 @@ RECEIVED = 1_795_221_824_983
 
 
 def directory() -> Directory:
-    """Two gateways that share their sub-devices, and a device of neither."""
+    """Two gateways that share their sub-devices with one that is disabled, and a device of neither."""
     mine = [SUB, SECOND, THIRD, DISABLED, OLD]
     return Directory(
         [Product("EbxGvUrE"), Product("Sb7PkXyZ")],
         [
             Device(GATEWAY, "GwSecret123", "asset-gw-1"),
             Device(NEIGHBOUR, "GwSecret123", "asset-gw-2"),
+            Device(SWITCHED_OFF, "GwSecret123", enabled=False),
             *(Device(device, SECRET, f"asset-{device.device_key}") for device in (SUB, SECOND, THIRD, FOREIGN)),
             Device(DISABLED, SECRET, enabled=False),
             Device(OLD, SECRET, activated=1),
         ],
-        [(gateway, sub_device) for gateway in (GATEWAY, NEIGHBOUR) for sub_device in mine],
+        [(gateway, sub_device) for gateway in (GATEWAY, NEIGHBOUR, SWITCHED_OFF) for sub_device in mine],
     )
 
 

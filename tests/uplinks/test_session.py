@@ -19,6 +19,7 @@ from tests.uplinks.gateways import (
     SECOND,
     SECRET,
     SUB,
+    SWITCHED_OFF,
     THIRD,
     Gateways,
     login_request,
@@ -156,6 +157,13 @@ def test_session_topics_are_nobody_elses(action: str, sender: Publisher) -> None
     what = f"{sender} may not use the session topics of EbxGvUrE/gw-1"
     assert told(gateways.send(action, orjson.dumps(request), sender)) == (1009, what)
     assert gateways.presence.sub_devices(GATEWAY) == {SUB}
+
+
+def test_nobody_comes_online_through_a_gateway_that_is_disabled() -> None:
+    """Not at an operator's word, either, who publishes in its name."""
+    gateways = Gateways()
+    assert told(gateways.login(gateway=SWITCHED_OFF)) == (723, "gateway EbxGvUrE/gw-off is disabled")
+    assert gateways.presence.online == 0
 
 
 def test_logout_takes_offline() -> None:
