@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import Mapping
 from typing import Any, cast
 
 from enos_ingest.endpoint.decoder import Decoder
 from enos_ingest.endpoint.incoming import PATIENCE_SECONDS, SHORT_BYTES, SLOWEST_BYTES
-from enos_ingest.endpoint.limits import PACKETS_A_TURN
+from enos_ingest.endpoint.limits import PACKETS_A_TURN, SECONDS_A_TURN
 from enos_ingest.endpoint.outgoing import SLOW_BYTES
 from enos_ingest.endpoint.packets import Connect, MalformedPacketError, Subscribe, Unsubscribe
 from enos_ingest.endpoint.roles import ConnectionHost, PacketHandler
@@ -287,6 +288,7 @@ class Connection(asyncio.Protocol):
     def _read(self) -> None:
         heard = False
         left = PACKETS_A_TURN
+        end = time.monotonic() + SECONDS_A_TURN  # the loop's own time stands still within a turn
         try:
             while not self._paused and not self._closing and (packet := self._decoder.next()) is not None:
                 heard = True
@@ -298,7 +300,8 @@ class Connection(asyncio.Protocol):
                     self._host.connect(self, cast(Connect, packet))
                     if not self._ready():
                         break
-                if (not left or type(packet) in _LONG) and not self._paused and not self._closing:
+                over = not left or type(packet) in _LONG or time.monotonic() > end
+                if over and not self._paused and not self._closing:
                     self.pause()
                     self._loop.call_soon(self._next_turn)
         except MalformedPacketError as error:

@@ -10,6 +10,7 @@ __all__ = [
     "PACKETS_A_TURN",
     "PAUSE_REASONS",
     "REFUSED_REASONS",
+    "SECONDS_A_TURN",
     "ConnectionCounters",
     "ConnectionKind",
     "PauseReason",
@@ -20,6 +21,10 @@ PauseReason = Literal["codec", "connection", "hub", "memory"]
 
 PACKETS_A_TURN = 64
 """How many packets of one client are read before the others get their turn."""
+
+SECONDS_A_TURN = 0.02
+"""After so long its turn ends with the packet that is read: a few take as long as thousands of others, such as those
+that register a thousand devices."""
 
 KINDS: tuple[ConnectionKind, ...] = ("device", "channel", "operator")
 """What connects."""
