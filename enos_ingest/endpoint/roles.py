@@ -117,6 +117,10 @@ class SessionHost(Protocol):
         """The session has ended; called once."""
         ...
 
+    def admits(self, session: DeviceSession) -> bool:
+        """Whether the registry would let the client in now as it came."""
+        ...
+
     def heard_late(self, session: DeviceSession) -> None:
         """A message of a session that has ended was judged only now."""
         ...

@@ -71,6 +71,9 @@ _GROWN_BYTES = 16_384
 """A message that decompression makes longer by more is the last of its turn: a packet of a few hundred bytes may take
 as long as one of the longest, and there may be many at once."""
 
+_HEARD_OUT = frozenset({"client", "keep_alive", "network", "taken_over"})
+"""Ends of a connection that leave what came before as good as it was."""
+
 
 class _Unreleased:
     """A message of QoS 2 under a packet id; after PUBREL the same id may stand for another."""
@@ -92,9 +95,9 @@ class DeviceSession:
     """
 
     __slots__ = (
-        "_allowed", "_behind", "_compression", "_connection", "_deaf", "_denied", "_directory", "_held", "_host",
-        "_in_flight", "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased", "_with_codec",
-        "identity", "key", "proof", "subscribes",
+        "_allowed", "_behind", "_compression", "_connection", "_deaf", "_denied", "_directory", "_ended", "_held",
+        "_host", "_in_flight", "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased",
+        "_with_codec", "identity", "key", "proof", "subscribes",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +134,8 @@ class DeviceSession:
         self._with_codec = False
         # Packets that wait for the message that a codec has, None where none has one.
         self._behind: Behind | None = None
+        # When the connection ended, epoch milliseconds.
+        self._ended = 0
 
     @property
     def address(self) -> str:
@@ -157,7 +162,10 @@ class DeviceSession:
         for timer in self._deaf.values():
             timer.cancel()
         self._deaf.clear()
-        if self._behind is not None:
+        if self._behind is not None and reason in _HEARD_OUT:
+            self._ended = epoch_ms()
+            asyncio.get_running_loop().call_soon(self._go_on)
+        elif self._behind is not None:
             self._host.behind_bytes -= self._behind.size
             self._behind = None
         extra = {"detail": detail} if detail else {}
@@ -253,8 +261,7 @@ class DeviceSession:
             if len(self._unreleased) >= host.limits.unacknowledged:
                 raise MalformedPacketError(f"more than {len(self._unreleased)} messages of QoS 2 without PUBREL")
             unreleased = self._unreleased[packet_id] = _Unreleased()
-        is_whole = publish.size == len(publish.payload)
-        if not is_whole:
+        if publish.size != len(publish.payload):
             host.counters.oversized()
         self._in_flight += 1
         if len(publish.topic) > _LONGEST_TOPIC:
@@ -262,14 +269,7 @@ class DeviceSession:
             host.intake.pass_by(functools.partial(self._answer, qos, packet_id, unreleased, False))
             self.ready()
             return
-        message = Message(publish.topic, publish.payload, epoch_ms(), self.identity, publish.size)
-        if is_whole and self._compression is not _PLAIN:
-            self._decompress(message)
-        allowed = self._may_publish(publish.topic)
-        if not allowed:
-            self._deny(publish.topic)
-        elif host.mirror.watched and is_whole:
-            host.mirror.show(publish.topic, message.payload)
+        message, allowed = self._read(publish, epoch_ms())
         answer = functools.partial(self._answer, qos, packet_id, unreleased, allowed)
         if host.intake.raw_uplinks is not None and may_be_raw(publish.topic):
             self._submit_raw(message, answer)
@@ -278,6 +278,19 @@ class DeviceSession:
         if self.ready() and len(message.payload) - len(publish.payload) > _GROWN_BYTES:
             self._connection.pause()
             asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _read(self, publish: Publish, received: int) -> tuple[Message, bool]:
+        """The message of a packet, shown to those who watch, and whether its topic is the client's own."""
+        message = Message(publish.topic, publish.payload, received, self.identity, publish.size)
+        is_whole = publish.size == len(publish.payload)
+        if is_whole and self._compression is not _PLAIN:
+            self._decompress(message)
+        allowed = self._may_publish(publish.topic)
+        if not allowed:
+            self._deny(publish.topic)
+        elif self._host.mirror.watched and is_whole:
+            self._host.mirror.show(publish.topic, message.payload)
+        return message, allowed
 
     def _submit_raw(self, message: Message, answer: Answer) -> None:
         """Submit what a codec may have for a while; until it is answered nothing after it is looked at but pings.
@@ -403,6 +416,7 @@ class DeviceSession:
     def _go_on(self) -> None:
         self._held = False
         if self._connection.is_closing:
+            self._go_on_late()
             return
         if self._behind is not None and not self._with_codec and not self._behind:
             self._behind = None
@@ -411,6 +425,27 @@ class DeviceSession:
                 self._connection.resume()
         elif not self._with_codec and self._has_room():
             self._take_next(self._behind)
+
+    def _go_on_late(self) -> None:
+        """Judge what has come before the end and behind a message that a codec had, one message at a time.
+
+        That of QoS 0, which nobody can send again; of the rest, which was not acknowledged, the client has all.
+        """
+        while self._behind and not self._with_codec:
+            packet, size = self._behind.take()
+            self._host.behind_bytes -= size
+            if type(packet) is Publish and not packet.qos and len(packet.topic) <= _LONGEST_TOPIC:
+                self._publish_late(packet)
+
+    def _publish_late(self, publish: Publish) -> None:
+        if self._host.draining or not self._host.admits(self):
+            return
+        self._with_codec = True  # or with the store
+        self._in_flight += 1
+        # As of the end: a newer connection may have said newer things meanwhile.
+        message, allowed = self._read(publish, self._ended)
+        answer = functools.partial(self._answer, 0, 0, None, allowed)
+        self._host.intake.submit(message, functools.partial(self._answer_raw, answer))
 
     def _take_next(self, behind: Behind) -> None:
         """Take the first of the packets that have waited; the others have a turn of their own, each."""

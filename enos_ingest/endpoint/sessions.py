@@ -122,6 +122,11 @@ class Sessions:
         product = self.directory().products.get(identity.product_key)
         return is_tls or product is None or not product.require_tls
 
+    def admits(self, session: DeviceSession) -> bool:
+        """Whether the registry would let the client of a session in now as it came."""
+        proved = self._authenticator.proof(session.identity) == session.proof
+        return proved and self.may_connect(session.identity, is_tls=session.is_tls)
+
     def activation_fault(self, device: DeviceId) -> tuple[Code, str] | None:
         """Why a device may not be told its secret; None where it may."""
         directory = self.directory()
@@ -183,8 +188,7 @@ class Sessions:
         for device, action in switched.items():
             self._tell(device, action, seen.gateways(device) | self._seen.gateways(device))
         for session in list(self._sessions.values()):
-            proved = self._authenticator.proof(session.identity) == session.proof
-            if not proved or not self.may_connect(session.identity, is_tls=session.is_tls):
+            if not self.admits(session):
                 done = switched.get(session.identity) if isinstance(session.identity, DeviceId) else None
                 session.close(_ENDS.get(done, "registry"))
         for device, activating in list(self._activating.items()):

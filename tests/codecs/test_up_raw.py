@@ -535,22 +535,27 @@ GATED_PLAIN = """
 """JSON, decoded once it is told to."""
 
 
-def test_a_gateway_that_is_disabled_meanwhile_leaves_nobody_online(tmp_path: Path) -> None:
-    """Its login of a sub-device was received, and is over with its connection: nothing else would ever end it."""
-    declared = registry(write(tmp_path, "gated", GATED_PLAIN.format(tmp_path)).codec)
+@contextmanager
+def login_with_a_codec(folder: Path) -> Iterator[tuple[Hub, RawClient]]:
+    """A hub, and a gateway whose login of a sub-device is with a codec."""
+    declared = registry(write(folder, "gated", GATED_PLAIN.format(folder)).codec)
     declared["gateways"] = [{"device": "P/d", "sub_devices": ["P/sub"]}]
     params = {"productKey": "P", "deviceKey": "sub", "clientId": "c", "timestamp": "1"}
     params["sign"] = sign("s", "clientIdcdeviceKeysubproductKeyPtimestamp1")
     login = {"id": "1", "version": "1.0", "method": "combine.login", "params": params}
-    settings: dict[str, object] = {"codecs.path": str(tmp_path), "codecs.seconds": 20.0}
-    with run_hub(registry=declared, models=[MODEL], settings=settings) as hub:
-        with RawClient(hub) as gateway:
-            assert gateway.connect(packets(hub)) == 0
-            gateway.send(encode_publish(RAW, json.dumps(login).encode(), qos=0, packet_id=0))
-            eventually((tmp_path / "begun").exists)
-            hub.apply({"devices": [{"product": "P", "key": "d", "secret": "s", "enabled": False}]})
-            gateway.rest()
-        assert inside.online(hub) == 0
+    settings: dict[str, object] = {"codecs.path": str(folder), "codecs.seconds": 20.0}
+    with run_hub(registry=declared, models=[MODEL], settings=settings) as hub, RawClient(hub) as gateway:
+        assert gateway.connect(packets(hub)) == 0
+        gateway.send(encode_publish(RAW, json.dumps(login).encode(), qos=0, packet_id=0))
+        eventually((folder / "begun").exists)
+        yield hub, gateway
+
+
+def test_a_gateway_that_has_gone_meanwhile_leaves_nobody_online(tmp_path: Path) -> None:
+    """Its login of a sub-device was received, and is over with its connection: nothing else would ever end it."""
+    with login_with_a_codec(tmp_path) as (hub, gateway):
+        gateway.socket.close()
+        eventually(lambda: inside.online(hub) == 0)
         (tmp_path / "release").touch()
         with SqliteFacts(hub.database) as facts:
             eventually(lambda: len(facts.presence(DeviceId("P", "sub"))) == 2)
@@ -558,3 +563,61 @@ def test_a_gateway_that_is_disabled_meanwhile_leaves_nobody_online(tmp_path: Pat
         assert (came.online, came.why) == (True, "login")
         assert (gone.online, gone.why, gone.gateway) == (False, "gateway", DeviceId("P", "d"))
         assert inside.online(hub) == 0
+
+
+def test_a_gateway_that_is_disabled_meanwhile_logs_nobody_in(tmp_path: Path) -> None:
+    """Though its request came before."""
+    with login_with_a_codec(tmp_path) as (hub, gateway):
+        hub.apply({"devices": [{"product": "P", "key": "d", "secret": "s", "enabled": False}]})
+        gateway.rest()
+        (tmp_path / "release").touch()
+        refused = [(723, "gateway P/d is disabled")]
+        eventually(lambda: [(entry.code, entry.reason) for entry in hub.quarantine()] == refused)
+        with SqliteFacts(hub.database) as facts:
+            assert list(facts.presence(DeviceId("P", "sub"))) == []
+
+
+@contextmanager
+def reports_behind_one_with_a_codec(folder: Path) -> Iterator[tuple[Hub, RawClient]]:
+    """A hub, and a device that has sent reports of times 1 to 5 while a codec has the first; that of 4 has QoS 1."""
+    codec = write(folder, "gated", GATED_RESUME.format(folder)).codec
+    with hub_with(codec, folder) as hub, RawClient(hub) as device:
+        assert device.connect(packets(hub)) == 0
+        device.send(
+            *(encode_publish(RAW, frame(time=each)) for each in (1, 2)),
+            encode_publish(RESUME, resume(3)),
+            encode_publish(RESUME, resume(4), qos=1, packet_id=1),
+            encode_publish("x" * 2000, b""),
+            encode_publish(RAW, frame(time=5)),
+        )
+        eventually((folder / "begun").exists)
+        eventually(lambda: inside.behind_bytes(hub) > 2000)
+        yield hub, device
+
+
+@pytest.mark.parametrize("end", ["DISCONNECT", "broken", "taken over"])
+def test_what_nobody_can_send_again_is_stored_after_the_end(tmp_path: Path, end: str) -> None:
+    """As a device that sends all with QoS 0 does, and goes; of QoS 1 it knows what was not acknowledged."""
+    with reports_behind_one_with_a_codec(tmp_path) as (hub, device):
+        if end == "DISCONNECT":
+            device.send(DISCONNECT)
+        if end == "taken over":
+            with RawClient(hub) as newer:
+                assert newer.connect(packets(hub)) == 0
+                device.rest()
+        device.socket.close()
+        (tmp_path / "release").touch()
+        eventually(lambda: times(hub) == [1, 2, 3, 5])
+        eventually(lambda: inside.behind_bytes(hub) == 0 and not inside.connections(hub))
+        assert times(hub) == [1, 2, 3, 5]
+
+
+def test_who_is_not_let_in_any_more_is_not_heard_after_the_end(tmp_path: Path) -> None:
+    """Of a device that was disabled, only what a codec had before."""
+    with reports_behind_one_with_a_codec(tmp_path) as (hub, device):
+        device.socket.close()
+        eventually(lambda: not inside.connections(hub))
+        hub.apply({"devices": [{"product": "P", "key": "d", "secret": "s", "enabled": False}]})
+        (tmp_path / "release").touch()
+        eventually(lambda: inside.behind_bytes(hub) == 0)
+        assert times(hub) == [1]
