@@ -28,6 +28,9 @@ QUARANTINE_ROWS = 10_000
 QUARANTINE_BYTES = 64 * 2**20
 """What is kept of rejected messages unless the caller says otherwise: enough for a person to see what is wrong."""
 
+HANDED_OVER = 100
+"""Records that are handed over although the turn of the event loop goes on: the engine commits them meanwhile. Fewer
+at a time cost both sides more than they gain."""
 
 STALL_SECONDS = 10.0
 """How long the engine may say nothing of what was handed in before the store counts as failing: its disk hangs, or
@@ -103,14 +106,14 @@ class SqliteWriter:
             self._refuse(done)
             return
         self._pending += 1
-        # All of one turn of the event loop are handed over together.
+        # All of one turn of the event loop are handed over together, or so many of them.
         if not self._dones:
             self._loop.call_soon(self._hand_over)
         if record.wanted is not None:
             self._wanted[len(self._dones)] = record.wanted
         self._dones.append(done)
         self._group.add(record)
-        if self._group.is_full:
+        if len(self._dones) == HANDED_OVER or self._group.is_full:
             self._hand_over()
 
     def stats(self) -> WriterStats:
