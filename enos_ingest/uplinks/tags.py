@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from enos_ingest.devices.changes import TAGS_PER_DEVICE, FactsWanted, TagsDeleted, TagsSet
 from enos_ingest.protocol.codes import Code
 from enos_ingest.protocol.topics import Family
@@ -17,10 +19,11 @@ __all__ = ["ROUTES", "delete", "query", "update"]
 def update(request: Request, world: World) -> Accepted:
     """`thing/tag/update`: tags, in place of those of the same keys.
 
-    Only the store knows how many the device has: it takes all or none of them, and is asked which.
+    A value is a text; a number, as the samples of the Python SDK send them, is kept as its text. Only the store knows
+    how many the device has: it takes all or none of them, and is asked which.
     """
     device = speaking_device(request, world)
-    tags = {item["tagKey"]: item["tagValue"] for item in request.document["params"]}
+    tags = {item["tagKey"]: _text(item["tagValue"]) for item in request.document["params"]}
     if not tags:
         return Accepted()
 
@@ -51,6 +54,10 @@ ROUTES = (
     Route(Family.DEVICE, "thing/tag/query", "tag-query", COMMON_CODES, query),
     Route(Family.DEVICE, "thing/tag/delete", "tag-delete", COMMON_CODES, delete),
 )
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _keys(request: Request) -> tuple[str, ...]:

@@ -44,8 +44,12 @@ def _update() -> Iterator[FactCase]:
     for value in ("", "x" * 200, "ä" * 200, "\0\n\x1b", "🔋"):
         tags = {"k": value}
         yield TAG_UPDATE.case("value within bounds", _tags(tags), tags={DIRECT: tags}, variant=repr(value[:5]))
+    number: Any
+    for number, text in ((7, "7"), (-0.5, "-0.5"), (2**63, "9223372036854775808")):
+        yield TAG_UPDATE.case("number", _tags({"k": number}), tags={DIRECT: {"k": text}}, variant=text)
     junk: Any
-    for junk, said in (("x" * 201, "at most 200 characters"), (7, "expected a string"), (None, "expected a string")):
+    other = "expected a string or a number"
+    for junk, said in (("x" * 201, "at most 200 characters"), (True, other), (None, other), ([1], other)):
         what = f"params[1].tagValue: {said}"
         params = [*_tags({"a": "1"}), *_tags({"k": junk})]
         yield TAG_UPDATE.case("value out of bounds", params, 1220, what, variant=f"{junk!r:.6}")
