@@ -40,6 +40,9 @@ _END_SECONDS = 20.0
 
 _READ_BYTES = 256 * 1024
 
+_ENDED = (BrokenPipeError, ConnectionResetError)
+"""What sending raises where the other end is no more; what it has said before can still be read, and then its end."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A terminal's Ctrl-C and a supervisor's SIGTERM reach both processes. The hub's then drains, and needs its store."""
 
@@ -101,18 +104,12 @@ class ProcessLink:
 
     def send(self, group: Group) -> None:
         """Hand a group in."""
-        try:
-            frame = to_frame(group)
-        except Exception:  # for want of memory: those who wait for it learn so from the end
-            log.exception("a group cannot be handed to the store's process, which is ended")
-            self._process.kill()
-        else:
-            self._write(frame)
+        self._say(group)
 
     def close(self) -> None:
         """Ask for the end."""
         self._closed = True
-        self._write(to_frame(None))
+        self._say(None)
         self._expect_end()
 
     def join(self) -> None:
@@ -133,16 +130,20 @@ class ProcessLink:
             raise StorageError(f"the store's process has not opened the database in {_START_SECONDS:g} s") from None
         raise StorageError(f"the store's process cannot start: {self._how(self._process.wait())}")
 
-    def _write(self, data: bytes) -> None:
+    def _say(self, message: Group | None) -> None:
         """Send, or keep what the process does not take yet: no more than may be in flight."""
-        rest = memoryview(data)
-        if not self._unsent:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                pass
-            except OSError:
-                return  # it has ended, which is read as well
+        if self._socket.fileno() < 0:
+            return  # it has ended
+        try:
+            rest = memoryview(to_frame(message))
+            if not self._unsent:
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[self._socket.send(rest) :]
+        except _ENDED:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            self._break_off(error)
+            return
         if rest:
             if not self._unsent:
                 self._loop.add_writer(self._socket, self._writable)
@@ -156,8 +157,11 @@ class ProcessLink:
                     self._unsent.popleft()
         except BlockingIOError:
             return
-        except OSError:
+        except _ENDED:
             self._unsent.clear()
+        except OSError as error:
+            self._break_off(error)
+            return
         self._loop.remove_writer(self._socket)
 
     def _readable(self) -> None:
@@ -170,17 +174,25 @@ class ProcessLink:
         try:
             for word in self._frames.feed(data):
                 self._hear(word)
-        except Exception:
-            # Without this word the next would answer for the wrong records.
-            log.exception("what the store's process says cannot be heard: it is ended")
-            self._process.kill()
-            data = b""
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break_off(error)
+            return
         if not data:
             self._hang_up()
         elif self._deadline is not None:
             self._expect_end()
 
+    def _break_off(self, error: Exception) -> None:
+        """End what cannot be talked with, for want of memory for one.
+
+        Where a group or a word is lost, the next word would be taken for the answer to the wrong records.
+        """
+        log.error("the store's process cannot be talked with: it is ended", exc_info=error)
+        self._process.kill()
+        self._hang_up()
+
     def _hang_up(self) -> None:
+        """Hear and send nothing more, and tell how the process has ended once it has."""
         self._unsent.clear()
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
@@ -268,5 +280,5 @@ def main() -> None:
         gc.set_threshold(_COLLECT_AFTER, 5, 5)
         try:
             engine.run()
-        except (_HubEndedError, BrokenPipeError, ConnectionResetError):
+        except (_HubEndedError, *_ENDED):
             return
