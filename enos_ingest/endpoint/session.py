@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 
 from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.access import may_publish, may_subscribe
 from enos_ingest.devices.directory import Directory
 from enos_ingest.endpoint.behind import Behind
 from enos_ingest.endpoint.connection import Connection
+from enos_ingest.endpoint.delivery import Delivery
 from enos_ingest.endpoint.limits import PauseReason
 from enos_ingest.endpoint.packets import (
     PINGRESP,
@@ -29,19 +30,17 @@ from enos_ingest.endpoint.packets import (
     Subscribe,
     Unsubscribe,
     encode_ack,
-    encode_publish_to,
     encode_suback,
-    encode_topic,
     encode_unsuback,
 )
 from enos_ingest.endpoint.roles import SessionHost
-from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, LONGEST_FILTER, REFUSED, Subscriptions
+from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, LONGEST_FILTER, REFUSED
 from enos_ingest.errors import PayloadError
 from enos_ingest.intake import Answer
 from enos_ingest.logs import get_logger
 from enos_ingest.outcome import Outcome
 from enos_ingest.pipeline import Message
-from enos_ingest.protocol.compression import Compression, compress, decompress
+from enos_ingest.protocol.compression import Compression, decompress
 from enos_ingest.protocol.identity import Channel, DeviceId
 from enos_ingest.protocol.raw import may_be_raw
 
@@ -49,13 +48,8 @@ __all__ = ["DeviceSession"]
 
 log = get_logger(__name__)
 
-_PACKET_IDS = 65_535
-
 _PUBACK = PacketType.PUBACK  # a name of the module is found faster than a member of an enumeration
 _PLAIN = Compression.NONE
-
-_encoded = functools.lru_cache(16_384)(encode_topic)
-"""Reply topics of some thousands of devices, as they stand in a packet; some 20 MB at the most."""
 
 _KEPT_TOPICS = 1000
 """Topics of one client that are kept with what it may do there: more than a gateway's sub-devices have."""
@@ -95,9 +89,8 @@ class DeviceSession:
     """
 
     __slots__ = (
-        "_allowed", "_behind", "_compression", "_connection", "_deaf", "_denied", "_directory", "_ended", "_held",
-        "_host", "_in_flight", "_packet_id", "_refused", "_subscriptions", "_unacknowledged", "_unreleased",
-        "_with_codec", "identity", "key", "proof", "subscribes",
+        "_allowed", "_behind", "_compression", "_connection", "_denied", "_directory", "_ended", "_held", "_host",
+        "_in_flight", "_refused", "_unreleased", "_with_codec", "delivery", "identity", "key", "proof",
     )  # fmt: skip
 
     def __init__(
@@ -114,18 +107,14 @@ class DeviceSession:
         self.identity = identity
         self.key = key
         self.proof = proof
-        self.subscribes = subscribes
+        self.delivery = Delivery(connection, host.limits, subscribes=subscribes, compression=compression)
+        """What the client is sent."""
         self._compression = compression
         self._connection = connection
         self._host = host
-        self._subscriptions = Subscriptions(host.limits.subscriptions)
         self._in_flight = 0
-        self._packet_id = 0
-        self._unacknowledged: set[int] = set()
         self._unreleased: dict[int, _Unreleased] = {}
         # By packet id of QoS 2.
-        self._deaf: dict[DeviceId, asyncio.TimerHandle] = {}
-        # Devices that have just come online here, see `hears` and `is_ready`.
         self._allowed: dict[str, bool] = {}
         self._directory: Directory | None = None
         self._denied = False
@@ -159,9 +148,7 @@ class DeviceSession:
     def ended(self, reason: str, detail: str) -> None:
         level = log.warning if reason in ("protocol", "slow") else log.info
         self._host.intake.forget(self)
-        for timer in self._deaf.values():
-            timer.cancel()
-        self._deaf.clear()
+        self.delivery.end()
         if self._behind is not None and reason in _HEARD_OUT:
             self._ended = epoch_ms()
             asyncio.get_running_loop().call_soon(self._go_on)
@@ -204,49 +191,12 @@ class DeviceSession:
         elif type(packet) is Unsubscribe:
             self._bound(packet.filters)
             for topic_filter in packet.filters:
-                self._subscriptions.remove(topic_filter)
+                self.delivery.subscriptions.remove(topic_filter)
             self._connection.send(encode_unsuback(packet.packet_id))
         elif type(packet) is PingReq:
             self._connection.send(PINGRESP)
         elif type(packet) is Disconnect:
             self._connection.close("client")
-
-    def give_time(self, device: DeviceId, seconds: float, over: Callable[[DeviceId], None]) -> None:
-        """Hold that a device has just come online here, until `over` is called."""
-        loop = asyncio.get_running_loop()
-        if device in self._deaf:
-            self._deaf[device].cancel()
-        self._deaf[device] = loop.call_later(seconds, self._end_time, device, over)
-
-    def hears(self, device: DeviceId, topic: str) -> bool:
-        """Whether the client would take a message to this device now; what it must subscribe to, once it has."""
-        if self.subscribes and device in self._deaf:
-            return self._subscriptions.covers(topic)
-        return self._subscriptions.qos(topic) is not None
-
-    def is_ready(self, device: DeviceId, topic: str) -> bool:
-        """Whether it would, and there is somebody behind it: so after a while, or once it has subscribed."""
-        return self.hears(device, topic) and (device not in self._deaf or self._subscriptions.covers(topic))
-
-    def send(self, topic: str, payload: bytes, qos: int) -> None:
-        """Send a message, with a lower QoS where the client's subscription or what it left unacknowledged says so.
-
-        A client that has unsubscribed from the topic is sent nothing. With very many messages unacknowledged the
-        rest goes with QoS 0: on one connection TCP loses nothing, and there is less to remember.
-        """
-        granted = self._subscriptions.qos(topic)
-        if granted is None:
-            return
-        if self._compression is not _PLAIN:
-            payload = compress(self._compression, payload)
-        if min(qos, granted) == 0 or len(self._unacknowledged) >= self._host.limits.unacknowledged:
-            self._connection.send(encode_publish_to(_encoded(topic), payload, 0, 0))
-            return
-        self._packet_id = self._packet_id % _PACKET_IDS + 1
-        while self._packet_id in self._unacknowledged:  # [MQTT-2.3.1-4]
-            self._packet_id = self._packet_id % _PACKET_IDS + 1
-        self._unacknowledged.add(self._packet_id)
-        self._connection.send(encode_publish_to(_encoded(topic), payload, 1, self._packet_id))
 
     def _publish(self, publish: Publish) -> None:
         host = self._host
@@ -334,7 +284,7 @@ class DeviceSession:
         if self._connection.is_closing:
             return
         if outcome is not None and outcome.reply:
-            self.send(outcome.reply_topic, outcome.reply, qos)
+            self.delivery.send(outcome.reply_topic, outcome.reply, qos)
         if qos == 1 and outcome is not None:
             self._connection.send(encode_ack(_PUBACK, packet_id))
         elif unreleased is not None and self._unreleased.get(packet_id) is unreleased:
@@ -379,7 +329,7 @@ class DeviceSession:
             self._unreleased.pop(ack.packet_id, None)
             self._connection.send(encode_ack(PacketType.PUBCOMP, ack.packet_id))  # also unasked [MQTT-4.3.3-2]
         else:
-            self._unacknowledged.discard(ack.packet_id)
+            self.delivery.acknowledged(ack.packet_id)
 
     def _subscribe(self, packet: Subscribe) -> None:
         """Grant what is the client's own; effective at once, as the Python SDK publishes without waiting for SUBACK."""
@@ -388,17 +338,13 @@ class DeviceSession:
         directory = self._host.directory()
         for topic_filter, qos in packet.filters:
             allowed = may_subscribe(self.identity, topic_filter, directory)
-            held = allowed and self._subscriptions.add(topic_filter, qos)
+            held = allowed and self.delivery.subscriptions.add(topic_filter, qos)
             codes.append(min(qos, HIGHEST_QOS) if held else REFUSED)
         if REFUSED in codes and not self._refused:
             self._refused = True  # one line, whatever else it asks for
             log.info("subscriptions refused", client=str(self.identity), filters=codes.count(REFUSED))
         self._connection.send(encode_suback(packet.packet_id, codes))
         self._host.subscribed(self)
-
-    def _end_time(self, device: DeviceId, over: Callable[[DeviceId], None]) -> None:
-        del self._deaf[device]
-        over(device)
 
     def _bound(self, filters: Sized) -> None:
         if len(filters) > max(_FILTERS_A_PACKET, self._host.limits.subscriptions):

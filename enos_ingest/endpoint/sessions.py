@@ -139,7 +139,7 @@ class Sessions:
     def is_ready(self, device: DeviceId, topic: str) -> bool:
         """Whether it would, and the device has had the time to say who takes it."""
         session = self._way(device, topic)
-        return session is not None and session.is_ready(device, topic)
+        return session is not None and session.delivery.is_ready(device, topic)
 
     def send_command(self, device: DeviceId, topic: str, payload: bytes) -> bool:
         """Send one copy of a command, also where nobody has subscribed to it; False where there is no way."""
@@ -148,7 +148,7 @@ class Sessions:
             return False
         if self.mirror.watched:
             self.mirror.show(topic, payload)
-        session.send(topic, payload, HIGHEST_QOS)
+        session.delivery.send(topic, payload, HIGHEST_QOS)
         return True
 
     def subscribed(self, session: DeviceSession) -> None:
@@ -222,11 +222,11 @@ class Sessions:
         """Tell a device that is connected what was done with it, and its gateways that are."""
         own = self._sessions.get(device)
         if own is not None:
-            own.send(*to_device(self._next_id(), action, device), HIGHEST_QOS)
+            own.delivery.send(*to_device(self._next_id(), action, device), HIGHEST_QOS)
         for gateway in sorted(gateways):
             session = self._sessions.get(gateway)
             if session is not None:
-                session.send(*to_gateway(self._next_id(), action, gateway, device), HIGHEST_QOS)
+                session.delivery.send(*to_gateway(self._next_id(), action, gateway, device), HIGHEST_QOS)
 
     def _session_of(self, device: DeviceId) -> DeviceSession | None:
         """The device's own session, else that of the gateway through which it is online."""
@@ -239,14 +239,14 @@ class Sessions:
     def _way(self, device: DeviceId, topic: str) -> DeviceSession | None:
         """The session of a device, where it hears what is said on a topic."""
         session = self._session_of(device)
-        return session if session is not None and session.hears(device, topic) else None
+        return session if session is not None and session.delivery.hears(device, topic) else None
 
     def _came_online(self, device: DeviceId) -> None:
         """Say that commands may go, once the client has had the time to subscribe to them, or to say who takes them."""
         session = self._session_of(device)
-        seconds = _SUBSCRIBE_SECONDS if session is not None and session.subscribes else self._settle_seconds
+        seconds = _SUBSCRIBE_SECONDS if session is not None and session.delivery.subscribes else self._settle_seconds
         if session is not None and seconds:
-            session.give_time(device, seconds, self.on_reachable)
+            session.delivery.give_time(device, seconds, self.on_reachable)
         else:
             self.on_reachable(device)
 

@@ -240,9 +240,9 @@ def test_the_time_to_subscribe_ends_with_the_connection(hub: Hub) -> None:
             client.message()
             client.expect(PacketType.PUBACK)
         session = inside.session(hub, "P/gw")
-        assert len(session._deaf) == 2  # noqa: SLF001
+        assert session.delivery.deaf == 2
     eventually(lambda: inside.online(hub) == 0)
-    assert not session._deaf  # noqa: SLF001
+    assert not session.delivery.deaf
 
 
 def test_a_device_that_acknowledges_nothing_gets_commands_with_qos_0(hub: Hub, application: TestApplication) -> None:

@@ -145,9 +145,9 @@ class Site:
             connection = session._connection  # noqa: SLF001
             yield Held(
                 session.in_flight,
-                len(session._unacknowledged),  # noqa: SLF001
+                session.delivery.unacknowledged,
                 len(session._unreleased),  # noqa: SLF001
-                len(session._subscriptions),  # noqa: SLF001
+                len(session.delivery.subscriptions),
                 connection._decoder.buffered,  # noqa: SLF001
                 connection._transport.get_write_buffer_size(),  # noqa: SLF001
                 connection._paused,  # noqa: SLF001
