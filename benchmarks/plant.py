@@ -39,9 +39,14 @@ _RESUME_EVERY = 5
 _HOUR = 3_600_000
 _NAMED = 5
 """Faults of a kind that are told one by one."""
+_SHOWN = 50
+"""Faults that are told in all."""
 _PATIENCE = 30.0
 """Seconds after which the database must tell who is online."""
 _LOOK_SECONDS = 0.05
+
+_VALUES = 100
+"""The points take no greater ones."""
 
 _OFFLINE = 1212
 
@@ -158,21 +163,22 @@ class _Run:
         if not subs:
             return
         now, one = self._start + 1000 * turn, subs[turn % len(subs)]
-        values = [(sub, {"temp": float(turn)}, now) for sub in subs]
-        code = await gateway.report("post", [(None, {"GW.CPULoad": float(turn)}, now), *values])
+        value = _value(turn)
+        values = [(sub, {"temp": value}, now) for sub in subs]
+        code = await gateway.report("post", [(None, {"GW.CPULoad": value}, now), *values])
         if self._expect(code, 200, f"post/batch of {device}"):
-            self._keep(device, "GW.CPULoad", now, turn)
+            self._keep(device, "GW.CPULoad", now, value)
             for sub in subs:
-                self._keep(sub, "temp", now, turn)
+                self._keep(sub, "temp", now, value)
         reply = await gateway.logout(one)
         self._expect(int(reply["code"]), 200, f"logout of {one}")
         code = await gateway.report_one(one, {"Power": -1.0}, now)
         self._expect(code, _OFFLINE, f"post of {one}, which is logged out")
         reply = await gateway.login({one: self._secrets[one]})
         self._expect(int(reply["code"]), 200, f"login of {one}")
-        code = await gateway.report_one(one, {"Power": float(turn)}, now)
+        code = await gateway.report_one(one, {"Power": value}, now)
         if self._expect(code, 200, f"post of {one}"):
-            self._keep(one, "Power", now, turn)
+            self._keep(one, "Power", now, value)
         if turn % _RESUME_EVERY == 0:
             code = await gateway.report("resume", [(sub, {"temp": -1.0}, now - _HOUR) for sub in subs])
             if self._expect(code, 200, f"resume/batch of {device}"):
@@ -183,7 +189,8 @@ class _Run:
         """A gateway is gone with a batch on its way, which may be stored or not; another takes its place."""
         lost = self._working.pop(device)
         now, subs = self._start + 1000 * turn + 500, self._subs[device]
-        batch = [(sub, {"temp": float(turn)}, now) for sub in subs]
+        value = _value(turn)
+        batch = [(sub, {"temp": value}, now) for sub in subs]
         sending = asyncio.create_task(lost.report("post", batch))
         await asyncio.sleep(0)
         await lost.drop()
@@ -196,7 +203,7 @@ class _Run:
         self._online[device] = False, None
         if self._expect(await self._working[self._spare].report("post", batch), 200, f"the batch of {device} again"):
             for sub in subs:
-                self._keep(sub, "temp", now, turn)
+                self._keep(sub, "temp", now, value)
 
     async def _come_back(self, hub: Hub, device: DeviceId, turn: int) -> None:
         """A gateway whose place is taken speaks for none of its sub-devices, and stays without them."""
@@ -267,6 +274,11 @@ class _Run:
         self.stored.setdefault(device, {})[measurepoint, at] = float(value)
 
 
+def _value(turn: int) -> float:
+    """What is reported in a round."""
+    return float(turn % _VALUES)
+
+
 def _compare(database: Path, expected: Stored, say: Callable[[str], None]) -> list[str]:
     """What the database holds other than it must."""
     faults = []
@@ -287,9 +299,9 @@ def _compare(database: Path, expected: Stored, say: Callable[[str], None]) -> li
     return _some(faults)
 
 
-def _some(faults: list[str]) -> list[str]:
-    more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
-    return faults[:_NAMED] + more
+def _some(faults: list[str], most: int = _NAMED) -> list[str]:
+    more = [f"and {len(faults) - most} more"] if len(faults) > most else []
+    return faults[:most] + more
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -316,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             faults = run_plant(plant, Path(folder), say)
     except (HubError, GatewayError, OSError) as error:
         faults = [str(error)]
-    for fault in faults:
+    for fault in _some(faults, _SHOWN):
         print(f"benchmarks.plant: {fault}", file=sys.stderr)
     return 1 if faults else 0
 
