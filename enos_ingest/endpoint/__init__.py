@@ -9,7 +9,7 @@ incoming        what all connections hold of unfinished packets; outgoing: what 
 decoder         packets from bytes in any slicing (pure)
 packets         MQTT 3.1.1 packets, from their bodies and to bytes (pure)
 session         one device; delivery: what it is sent; subscriptions: where its replies go (pure);
-                behind: what waits for a codec (pure);
+                behind: what waits for a codec; rights: where it may publish (pure);
                 sessions: all of them
 activation      a device that is told its secret, and may do nothing else
 relay           one operator's connection to amqtt; packet_stream: what comes of it;

@@ -12,8 +12,7 @@ import functools
 from collections.abc import Sized
 
 from enos_ingest.clock import epoch_ms
-from enos_ingest.devices.access import may_publish, may_subscribe
-from enos_ingest.devices.directory import Directory
+from enos_ingest.devices.access import may_subscribe
 from enos_ingest.endpoint.behind import Behind
 from enos_ingest.endpoint.connection import Connection
 from enos_ingest.endpoint.delivery import Delivery
@@ -33,6 +32,7 @@ from enos_ingest.endpoint.packets import (
     encode_suback,
     encode_unsuback,
 )
+from enos_ingest.endpoint.rights import Rights
 from enos_ingest.endpoint.roles import SessionHost
 from enos_ingest.endpoint.subscriptions import HIGHEST_QOS, LONGEST_FILTER, REFUSED
 from enos_ingest.errors import PayloadError
@@ -50,9 +50,6 @@ log = get_logger(__name__)
 
 _PUBACK = PacketType.PUBACK  # a name of the module is found faster than a member of an enumeration
 _PLAIN = Compression.NONE
-
-_KEPT_TOPICS = 1000
-"""Topics of one client that are kept with what it may do there: more than a gateway's sub-devices have."""
 
 _FILTERS_A_PACKET = 1000
 """As many may be refused one by one; a packet with more of them, and more than may be held, ends the connection."""
@@ -89,8 +86,8 @@ class DeviceSession:
     """
 
     __slots__ = (
-        "_allowed", "_behind", "_compression", "_connection", "_denied", "_directory", "_ended", "_held", "_host",
-        "_in_flight", "_refused", "_unreleased", "_with_codec", "delivery", "identity", "key", "proof",
+        "_behind", "_compression", "_connection", "_denied", "_ended", "_held", "_host",
+        "_in_flight", "_refused", "_rights", "_unreleased", "_with_codec", "delivery", "identity", "key", "proof",
     )  # fmt: skip
 
     def __init__(
@@ -115,8 +112,7 @@ class DeviceSession:
         self._in_flight = 0
         self._unreleased: dict[int, _Unreleased] = {}
         # By packet id of QoS 2.
-        self._allowed: dict[str, bool] = {}
-        self._directory: Directory | None = None
+        self._rights = Rights(identity, host.directory)
         self._denied = False
         self._refused = False
         self._held = False
@@ -235,7 +231,7 @@ class DeviceSession:
         is_whole = publish.size == len(publish.payload)
         if is_whole and self._compression is not _PLAIN:
             self._decompress(message)
-        allowed = self._may_publish(publish.topic)
+        allowed = self._rights.may_publish(publish.topic)
         if not allowed:
             self._deny(publish.topic)
         elif self._host.mirror.watched and is_whole:
@@ -312,17 +308,6 @@ class DeviceSession:
         if not self._denied:
             self._denied = True
             log.info("publish not allowed", client=str(self.identity), topic=topic)
-
-    def _may_publish(self, topic: str) -> bool:
-        """Whether a topic is the client's own, looked up once for each registry."""
-        directory = self._host.directory()
-        if directory is not self._directory or len(self._allowed) >= _KEPT_TOPICS:
-            self._directory = directory
-            self._allowed = {}
-        allowed = self._allowed.get(topic)
-        if allowed is None:
-            allowed = self._allowed[topic] = may_publish(self.identity, topic, directory)
-        return allowed
 
     def _acknowledged(self, ack: Ack) -> None:
         if ack.kind == PacketType.PUBREL:
