@@ -1,4 +1,4 @@
-"""Where to listen: addresses as people write them, and sockets bound to them."""
+"""Addresses: as people write them, sockets bound to them, and what those who connect are counted under."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from enos_ingest.errors import StartError
 
-__all__ = ["Bind", "bind_socket", "cannot_listen"]
+__all__ = ["Bind", "bind_socket", "cannot_listen", "source_of"]
+
+_PREFIX_BYTES = 8
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,22 @@ def cannot_listen(bind: Bind, error: OSError, setting: str = "") -> StartError:
         case code:
             reason = os.strerror(code).lower()
     return StartError(f"cannot listen on {bind}: {reason}{_change(setting)}")
+
+
+def source_of(address: str) -> str | bytes:
+    """What a client's address is counted under; anything that is no address under its own text.
+
+    IPv6 by /64, of which a single host has a whole one; an IPv4 address is the same in its IPv6 form.
+    """
+    if ":" not in address:
+        return address
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except OSError:
+        return address
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED) :])
+    return packed[:_PREFIX_BYTES]
 
 
 def _change(setting: str) -> str:

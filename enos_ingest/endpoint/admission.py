@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-
 from enos_ingest.settings import LimitsSettings
+from enos_ingest.sockets import source_of
 
-__all__ = ["Admission", "source_of"]
+__all__ = ["Admission"]
 
 IDLE_SOURCES = 10_000
 """Addresses remembered without a connection, for the time that their rate takes to recover: at most a second. Beyond
 that the one idle for longest is forgotten: who has so many addresses is not held back by a limit on one."""
-
-_PREFIX_BYTES = 8
-_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class _Source:
@@ -99,16 +95,3 @@ class Admission:
 
     def _drop(self, key: str | bytes) -> None:
         del self._idle[key], self._sources[key]
-
-
-def source_of(address: str) -> str | bytes:
-    """What an address is counted under; anything that is no address under its own text."""
-    if ":" not in address:
-        return address
-    try:
-        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except OSError:
-        return address
-    if packed.startswith(_MAPPED):
-        return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED) :])
-    return packed[:_PREFIX_BYTES]

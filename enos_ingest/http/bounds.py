@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from enos_ingest.endpoint.admission import source_of
+from enos_ingest.sockets import source_of
 
 __all__ = ["REFUSED", "Connections", "Refused"]
 

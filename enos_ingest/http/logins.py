@@ -8,10 +8,10 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from enos_ingest.commands.refusals import CommandRefusal, RestCode
-from enos_ingest.endpoint.admission import source_of
 from enos_ingest.http.bounds import Refused
 from enos_ingest.http.rates import Buckets
 from enos_ingest.logs import FewLines, get_logger
+from enos_ingest.sockets import source_of
 
 __all__ = ["Logins"]
 
