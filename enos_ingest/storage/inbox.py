@@ -18,7 +18,7 @@ from enos_ingest.errors import StorageError
 __all__ = ["NOTHING", "ORIGINS", "Appended", "Found", "Row", "append", "pending", "read"]
 
 ORIGINS = ("post", "resume", "integration")
-"""The ways a point may come; the database holds the index, so the order must not change."""
+"""The ways a point, attribute or event may come; the database holds the index, so the order must not change."""
 
 # `rows` of a commit is an array of [series, time, value, quality, origin]. The value is a JSON string that holds JSON
 # text: SQLite neither converts its numbers nor sees a NUL, which is escaped twice.

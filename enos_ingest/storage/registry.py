@@ -31,8 +31,8 @@ from enos_ingest.storage.transactions import snapshot, transaction
 
 __all__ = ["SqliteRegistry", "open_registry"]
 
-ORIGINS: tuple[Origin, ...] = ("file", "wire")
-"""The database holds the index, so the order must not change."""
+_REGISTRY_ORIGINS: tuple[Origin, ...] = ("file", "wire")
+"""How a device came into the registry; the database holds the index, so the order must not change."""
 
 _Row: TypeAlias = tuple[Any, ...]
 
@@ -136,7 +136,7 @@ def _load_directory(connection: sqlite3.Connection) -> Directory:
                 asset_id,
                 bool(enabled),
                 activated,
-                ORIGINS[origin],
+                _REGISTRY_ORIGINS[origin],
                 *said,
             )
             for product_key, device_key, secret, asset_id, enabled, activated, origin, *said in connection.execute(
@@ -145,7 +145,7 @@ def _load_directory(connection: sqlite3.Connection) -> Directory:
             )
         ]
         links = {
-            _link(row): ORIGINS[row[4]]
+            _link(row): _REGISTRY_ORIGINS[row[4]]
             for row in connection.execute(
                 "SELECT gateway_product_key, gateway_device_key, product_key, device_key, origin FROM topology"
             )
@@ -236,7 +236,7 @@ def _write_devices(
                 row.asset_id,
                 row.enabled,
                 row.activated,
-                ORIGINS.index(row.origin),
+                _REGISTRY_ORIGINS.index(row.origin),
                 row.name,
                 row.timezone,
                 row.registrar,
@@ -256,7 +256,7 @@ def _write_topology(connection: sqlite3.Connection, old: Mapping[Link, Origin], 
         "INSERT INTO topology (gateway_product_key, gateway_device_key, product_key, device_key, origin) "
         "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET origin = excluded.origin",
         [
-            (*gateway, *device, ORIGINS.index(origin))
+            (*gateway, *device, _REGISTRY_ORIGINS.index(origin))
             for (gateway, device), origin in new.items()
             if old.get((gateway, device)) != origin
         ],
