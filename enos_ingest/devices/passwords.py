@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import secrets
 
-__all__ = ["hash_api_key", "hash_password", "is_password_hash", "verify_api_key", "verify_password"]
+__all__ = ["hash_api_key", "hash_password", "is_password_hash", "verify_password"]
 
 _N, _R, _P = 2**14, 8, 1
 """scrypt cost: 16 MiB and some 50 ms a try, what OWASP asks of an interactive login at the least."""
@@ -36,11 +36,6 @@ def is_password_hash(text: str) -> bool:
 def hash_api_key(api_key: str) -> str:
     """Lower-case hex SHA-256."""
     return hashlib.sha256(api_key.encode()).hexdigest()
-
-
-def verify_api_key(api_key: str, api_key_hash: str) -> bool:
-    """Whether `api_key` is the one behind `api_key_hash`; constant time."""
-    return hmac.compare_digest(hash_api_key(api_key), api_key_hash)
 
 
 def _parse(text: str) -> tuple[int, int, int, bytes, bytes] | None:

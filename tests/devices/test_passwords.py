@@ -8,7 +8,6 @@ from enos_ingest.devices.passwords import (
     hash_api_key,
     hash_password,
     is_password_hash,
-    verify_api_key,
     verify_password,
 )
 from tests.devices.registries import HASH
@@ -77,8 +76,4 @@ def test_the_highest_cost_that_is_taken_can_be_computed() -> None:
 
 def test_an_api_key_is_known_again() -> None:
     """By its SHA-256."""
-    hashed = hash_api_key("key")
-    assert hashed == "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
-    assert verify_api_key("key", hashed)
-    assert not verify_api_key("Key", hashed)
-    assert not verify_api_key("", "")
+    assert hash_api_key("key") == "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
