@@ -110,8 +110,8 @@ class DeviceSession:
         self._connection = connection
         self._host = host
         self._in_flight = 0
+        # By packet id, of QoS 2.
         self._unreleased: dict[int, _Unreleased] = {}
-        # By packet id of QoS 2.
         self._rights = Rights(identity, host.directory)
         self._denied = False
         self._refused = False

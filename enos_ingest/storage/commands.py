@@ -68,7 +68,7 @@ class Kept(NamedTuple):
 class SqliteCommands(Opened):
     """Reads commands on a connection of its own; a context manager. Its methods block, and any thread may call them.
 
-    Commands are written by the service's writer alone; `purge` is for the process that has it open.
+    Commands are written by the service's writer alone; `purge` is for the service that has it open.
 
     Attributes:
         kept: what the last purge has left, None before the first.

@@ -1,4 +1,4 @@
-"""The writer's connection: one commit, and whether it reached the file that people see."""
+"""The engine's connection: one commit, and whether it reached the file that people see."""
 
 from __future__ import annotations
 
