@@ -18,14 +18,11 @@ from enos_ingest.storage.command_rows import COLUMNS, Row, from_row
 from enos_ingest.storage.command_rows import size as row_size
 from enos_ingest.storage.faults import translated
 from enos_ingest.storage.opened import Opened
-from enos_ingest.storage.purge import delete_slice
-from enos_ingest.storage.sqlite import CHECKPOINT_PAGES, connect_beside, connect_reader
+from enos_ingest.storage.purge import PURGE_ROWS, PURGE_SECONDS, connected_to_purge, delete_slice
+from enos_ingest.storage.sqlite import connect_reader
 from enos_ingest.storage.transactions import snapshot
 
 __all__ = ["Kept", "SqliteCommands"]
-
-PURGE_ROWS = 500
-"""Commands deleted in one transaction, some milliseconds: the writer waits for it, and devices for the writer."""
 
 SEARCH_SECONDS = 5.0
 """How long a search may take; a million commands are looked at in less. Meanwhile the write-ahead log may only grow."""
@@ -36,10 +33,6 @@ SEARCH_STEPS = 100_000
 SEARCH_BYTES = 16 * 2**20
 """What the commands of a page may hold together: a thousand of the longest inputs and outputs are gigabytes, which
 would be in memory several times over, and as one answer hold the event loop for seconds. One command always fits."""
-
-PURGE_SECONDS = 5.0
-"""How long one purge goes on: a service that stops waits for it. A hundred thousand commands go in that time, more
-than come between two purges, a minute; should there be more once, the next one goes on."""
 
 _UNFINISHED = f"SELECT {COLUMNS} FROM commands WHERE state IN (1, 4) ORDER BY id"  # noqa: S608 - constants
 
@@ -138,30 +131,23 @@ class SqliteCommands(Opened):
         Returns:
             how many were deleted.
         """
-        with translated(self._path):
-            connection = connect_beside(self._path.resolve())
-            try:
-                # What a power cut brings back is deleted at the next call.
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-                deleted, end = 0, monotonic() + PURGE_SECONDS
-                while monotonic() < end and (count := delete_slice(connection, _OLD, before, PURGE_ROWS)):
-                    deleted += count
-                left, held = connection.execute(_FINISHED).fetchone()
-                while (left > keep or held > keep_bytes) and monotonic() < end:
-                    # What ends meanwhile is younger.
-                    last = None
-                    for finished, command, size in connection.execute(_OLDEST, (PURGE_ROWS,)).fetchall():
-                        last, left, held = (finished, command), left - 1, held - size
-                        if left <= keep and held <= keep_bytes:
-                            break
-                    if last is None:
-                        break  # whoever has the database open besides has deleted them
-                    deleted += delete_slice(connection, _UP_TO, *last)
-                self.kept = Kept(left, held)
-                return deleted
-            finally:
-                connection.close()
+        with connected_to_purge(self._path) as connection:
+            deleted, end = 0, monotonic() + PURGE_SECONDS
+            while monotonic() < end and (count := delete_slice(connection, _OLD, before, PURGE_ROWS)):
+                deleted += count
+            left, held = connection.execute(_FINISHED).fetchone()
+            while (left > keep or held > keep_bytes) and monotonic() < end:
+                # What ends meanwhile is younger.
+                last = None
+                for finished, command, size in connection.execute(_OLDEST, (PURGE_ROWS,)).fetchall():
+                    last, left, held = (finished, command), left - 1, held - size
+                    if left <= keep and held <= keep_bytes:
+                        break
+                if last is None:
+                    break  # whoever has the database open besides has deleted them
+                deleted += delete_slice(connection, _UP_TO, *last)
+            self.kept = Kept(left, held)
+            return deleted
 
     def close(self) -> None:
         """Close the connection."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import NamedTuple
@@ -11,14 +13,14 @@ from enos_ingest.storage.faults import translated
 from enos_ingest.storage.sqlite import CHECKPOINT_PAGES, connect_beside
 from enos_ingest.storage.transactions import transaction
 
-__all__ = ["PURGE_ROWS", "PURGE_SECONDS", "Purge", "Purged", "delete_slice", "purge"]
+__all__ = ["PURGE_ROWS", "PURGE_SECONDS", "Purge", "Purged", "connected_to_purge", "delete_slice", "purge"]
 
 PURGE_ROWS = 500
 """Rows deleted in one transaction, some milliseconds: the writer waits for it, and devices for the writer."""
 
 PURGE_SECONDS = 5.0
-"""How long one purge goes on: a service that stops waits for it. A hundred thousand rows go in that time; should there
-be more once, the next one goes on."""
+"""How long one purge goes on: a service that stops waits for it. A hundred thousand rows go in that time, more than
+come between two purges, a minute; should there be more once, the next one goes on."""
 
 
 class Purge(NamedTuple):
@@ -52,21 +54,28 @@ def purge(path: Path, rows: Purge, before: int, keep: int) -> Purged:
     Raises:
         StorageError: the database cannot be written now.
     """
+    with connected_to_purge(path) as connection:
+        deleted, end = 0, monotonic() + PURGE_SECONDS
+        while monotonic() < end and (count := delete_slice(connection, rows.old, before, PURGE_ROWS)):
+            deleted += count
+        kept = int(connection.execute(rows.total).fetchone()[0])
+        while kept > keep and monotonic() < end:
+            count = delete_slice(connection, rows.oldest, min(kept - keep, PURGE_ROWS))
+            deleted += count
+            kept -= count
+        return Purged(deleted, kept, is_done=monotonic() < end)
+
+
+@contextmanager
+def connected_to_purge(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for the block, to delete rows with beside the writer; its faults become `StorageError`."""
     with translated(path):
         connection = connect_beside(path.resolve())
         try:
             # What a power cut brings back is deleted at the next call.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            deleted, end = 0, monotonic() + PURGE_SECONDS
-            while monotonic() < end and (count := delete_slice(connection, rows.old, before, PURGE_ROWS)):
-                deleted += count
-            kept = int(connection.execute(rows.total).fetchone()[0])
-            while kept > keep and monotonic() < end:
-                count = delete_slice(connection, rows.oldest, min(kept - keep, PURGE_ROWS))
-                deleted += count
-                kept -= count
-            return Purged(deleted, kept, is_done=monotonic() < end)
+            yield connection
         finally:
             connection.close()
 
