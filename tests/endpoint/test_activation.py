@@ -10,42 +10,16 @@ from typing import Any
 import orjson
 import pytest
 
-from enos_ingest.devices.passwords import hash_password
 from enos_ingest.endpoint import activation as activation_module
 from enos_ingest.endpoint.packets import PacketType, Publish, encode_publish
 from enos_ingest.protocol.compression import Compression, decompress
-from enos_ingest.protocol.credentials import Credentials, make_credentials, sign
 from enos_ingest.protocol.identity import DeviceId
 from enos_ingest.testing.hub import Hub, run_hub
 from tests.endpoint import inside
+from tests.endpoint.activation_site import REGISTRY, activated, login, mode_2, mode_3
 from tests.endpoint.raw import DISCONNECT, PINGREQ, RawClient, connect_packet, subscribe_packet
 from tests.endpoint.site import MODELS, metric, operator, resume
 from tests.endpoint.waiting import eventually
-
-REGISTRY: dict[str, Any] = {
-    "products": [
-        {"key": "P", "secret": "PSecret", "model": "m", "dynamic_activation": True, "register": True},
-        {"key": "A", "secret": "ASecret", "model": "m", "dynamic_activation": True, "allow_reactivation": True},
-        {"key": "N", "secret": "NSecret", "model": "m"},
-        {"key": "T", "secret": "TSecret", "model": "m", "dynamic_activation": True, "require_tls": True},
-    ],
-    "devices": [
-        {"product": "P", "key": "new"},
-        {"product": "P", "key": "known", "secret": "known-secret"},
-        {"product": "P", "key": "off", "enabled": False},
-        {"product": "P", "key": "gw", "secret": "gw-secret"},
-        {"product": "P", "key": "sub"},
-        {"product": "P", "key": "sub-2", "secret": "sub-2-secret"},
-        {"product": "A", "key": "again"},
-        {"product": "A", "key": "sub"},
-        {"product": "N", "key": "plain", "secret": "plain-secret"},
-        {"product": "N", "key": "sub", "secret": "sub-secret"},
-        {"product": "T", "key": "careful"},
-        {"product": "T", "key": "sub", "secret": "sub-secret"},
-    ],
-    "gateways": [{"device": "P/gw", "sub_devices": ["P/sub", "P/sub-2", "A/sub", "N/sub", "T/sub"]}],
-    "operators": [{"name": "alice", "password_hash": hash_password("alice-password"), "scopes": ["read", "write"]}],
-}
 
 INFO = "/ext/session/P/new/thing/activate/info"
 
@@ -55,26 +29,6 @@ def hub() -> Iterator[Hub]:
     """A hub for each test: what is activated stays so."""
     with run_hub(registry=REGISTRY, models=MODELS) as running:
         yield running
-
-
-def mode_3(product: str, key: str, secret: str = "", declared: str = "") -> Credentials:
-    """What a device puts into CONNECT that knows its product's secret alone."""
-    signed = key + declared
-    content = f"clientId{signed}deviceKey{key}productKey{product}timestamp1"
-    client_id = f"{signed}|securemode=3,signmethod=sha256,timestamp=1|"
-    return Credentials(client_id, f"{key}&{product}", sign(secret or f"{product}Secret", content))
-
-
-def mode_2(product: str, key: str, secret: str) -> Credentials:
-    """What it puts there with its own."""
-    return make_credentials(DeviceId(product, key), secret, 1)
-
-
-def activated(client: RawClient, who: Credentials) -> tuple[Publish, dict[str, Any]]:
-    """Connect with the product's secret; what the device is told."""
-    assert client.connect(connect_packet(who)) == 0
-    said = client.message()
-    return said, orjson.loads(said.payload)
 
 
 def test_a_device_is_told_its_secret_and_comes_again_with_it(hub: Hub) -> None:
@@ -365,88 +319,3 @@ def test_the_secret_is_compressed_for_a_client_that_declares_it(hub: Hub, how: C
         assert client.connect(connect_packet(mode_3("P", "known", declared=declared))) == 0
         told = orjson.loads(decompress(how, client.message().payload, 1000))
         assert told["params"]["deviceSecret"] == "known-secret"
-
-
-def login(sub_device: str, secret: str = "", *, mode: int | str = 2, batch: bool = False) -> bytes:
-    """A combine.login, by default of mode 3 with the product's secret."""
-    product, _, key = sub_device.partition("/")
-    content = f"clientIdcdeviceKey{key}productKey{product}timestamp1"
-    params: dict[str, Any] = {
-        "productKey": product,
-        "deviceKey": key,
-        "secureMode": mode,
-        "sign": sign(secret or f"{product}Secret", content),
-    }
-    common = {"clientId": "c", "timestamp": "1", "signMethod": "sha256"}
-    if batch:
-        params = {**common, "subDevices": [params, params]}
-    else:
-        params |= common
-    method = "combine.login.batch" if batch else "combine.login"
-    return orjson.dumps({"id": "1", "version": "1.0", "method": method, "params": params})
-
-
-def ask(gateway: RawClient, topic: str, payload: bytes) -> dict[str, Any]:
-    """The answer to a request of a gateway."""
-    gateway.publish(topic, payload)
-    answer: dict[str, Any] = orjson.loads(gateway.message().payload)
-    return answer
-
-
-@pytest.mark.parametrize("mode", ["3", 3])
-def test_a_sub_device_is_activated_by_its_login(hub: Hub, mode: int | str) -> None:
-    """The answer holds its secret, with which it logs in from then on; it is online at once."""
-    topic = "/ext/session/P/gw/combine/login"
-    with RawClient(hub) as gateway:
-        assert gateway.connect(connect_packet(mode_2("P", "gw", "gw-secret"))) == 0
-        answer = ask(gateway, topic, login("P/sub", mode=mode))
-        secret = answer["data"].pop("deviceSecret")
-        asset_id = hub.directory.devices[DeviceId("P", "sub")].asset_id
-        assert answer["data"] == {"productKey": "P", "deviceKey": "sub", "assetId": asset_id}
-        assert len(secret) == 32
-        assert inside.presence(hub).is_online_through(DeviceId("P", "gw"), DeviceId("P", "sub"))
-        assert ask(gateway, topic, login("P/sub", mode=mode))["code"] == 771
-        again = ask(gateway, topic, login("P/sub", secret))
-        assert (again["code"], "deviceSecret" in again["data"]) == (200, False)
-
-
-SUB_REFUSED = {
-    "the product does not allow it": (login("N/sub", mode=3), 770),
-    "another mode": (login("P/sub", mode=4), 770),
-    "a wrong signature": (login("P/sub", "guess", mode=3), 742),
-    "its own secret": (login("P/sub-2", "sub-2-secret", mode=3), 742),
-    "no secret yet": (login("P/sub"), 742),
-    "a product whose devices must use TLS": (login("T/sub", "sub-secret"), 746),
-    "the same, to be activated": (login("T/sub", mode=3), 746),
-}
-
-
-@pytest.mark.parametrize("case", SUB_REFUSED)
-def test_a_sub_device_that_may_not_is_refused(hub: Hub, case: str) -> None:
-    """With the code of a login; it stays offline, and without a secret."""
-    request, code = SUB_REFUSED[case]
-    with RawClient(hub) as gateway:
-        assert gateway.connect(connect_packet(mode_2("P", "gw", "gw-secret"))) == 0
-        answer = ask(gateway, "/ext/session/P/gw/combine/login", request)
-        keys = {name: orjson.loads(request)["params"][name] for name in ("productKey", "deviceKey")}
-        assert (answer["code"], answer["data"]) == (code, keys)
-        assert inside.online(hub) == 1
-
-
-def test_a_batch_activates_too(hub: Hub) -> None:
-    """Each entry on its own: the same sub-device twice is told one secret, where it may be told it again."""
-    topic = "/ext/session/P/gw/combine/login/batch"
-    with RawClient(hub) as gateway:
-        assert gateway.connect(connect_packet(mode_2("P", "gw", "gw-secret"))) == 0
-        twice = ask(gateway, topic, login("A/sub", mode=3, batch=True))
-        assert twice["code"] == 200
-        told = {entry["deviceSecret"] for entry in twice["data"]["loginedSubDevices"]}
-        assert len(twice["data"]["loginedSubDevices"]) == 2
-        assert told == {hub.directory.devices[DeviceId("A", "sub")].secret}
-        once = ask(gateway, topic, login("P/sub", mode=3, batch=True))
-        assert (once["code"], len(once["data"]["loginedSubDevices"]), len(once["data"]["failedSubDevices"])) == (
-            723,
-            1,
-            1,
-        )
-        assert "Device cannot activate again (771)" in once["message"]
