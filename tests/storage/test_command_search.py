@@ -25,17 +25,8 @@ from enos_ingest.storage.command_query import to_sql
 from enos_ingest.storage.command_rows import size, to_row
 from enos_ingest.storage.commands import SqliteCommands
 from enos_ingest.storage.sqlite import connect_writer
+from tests.storage.commands_made import finished, save
 from tests.storage.samples import command, commit, open_writer, ordered
-
-
-def save(path: Path, *commands: Command) -> None:
-    """Store commands."""
-
-    async def run() -> None:
-        async with open_writer(path) as writer:
-            await asyncio.gather(*[commit(writer, ordered(each)) for each in commands])
-
-    asyncio.run(run())
 
 
 def found(path: Path, expression: str = "", **pagination: Any) -> list[int]:
@@ -46,15 +37,10 @@ def found(path: Path, expression: str = "", **pagination: Any) -> list[int]:
     return [int(each.id) - 10**17 for each in page]
 
 
-def ended(number: int, state: State, **changes: Any) -> Command:
-    """A command that has come to its end."""
-    return command(number, state=state, sent=number, finished=number, **changes)
-
-
 def test_the_newest_come_first(tmp_path: Path) -> None:
     """By the time of their making; of one time, by their id."""
     path = tmp_path / "x.db"
-    save(path, command(1, created=5), command(2, created=9), command(3, created=5), command(4, created=7))
+    save(path, [command(1, created=5), command(2, created=9), command(3, created=5), command(4, created=7)])
     assert found(path) == [2, 4, 3, 1]
     assert found(path, sorters=[{"field": "createTime", "order": "ASC"}]) == [1, 3, 4, 2]
     assert found(path, sorters=[{"field": "commandId", "order": "DESC"}]) == [4, 3, 2, 1]
@@ -63,7 +49,7 @@ def test_the_newest_come_first(tmp_path: Path) -> None:
 def test_pages_are_cut_and_counted(tmp_path: Path) -> None:
     """Every command is on one page; a page beyond the last is empty, and says how many there are."""
     path = tmp_path / "x.db"
-    save(path, *[command(number, created=number // 3) for number in range(1, 8)])
+    save(path, [command(number, created=number // 3) for number in range(1, 8)])
     assert [found(path, pageNo=page, pageSize=3) for page in (1, 2, 3, 4)] == [[7, 6, 5], [4, 3, 2], [1], []]
     with SqliteCommands(path) as commands:
         page, total = commands.search(Search(page=10**9, page_size=1000))
@@ -77,10 +63,12 @@ def test_names_are_looked_for_in_the_words_of_the_model(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     save(
         path,
-        command(1, name={"defaultValue": "Limit power", "i18nValue": {"zh_CN": "限制功率"}}),
-        command(2, name={"defaultValue": "Restart", "i18nValue": {"en_US": "Power off and on"}}),
-        command(3),
-        command(4, name={"defaultValue": "", "i18nValue": {}}),
+        [
+            command(1, name={"defaultValue": "Limit power", "i18nValue": {"zh_CN": "限制功率"}}),
+            command(2, name={"defaultValue": "Restart", "i18nValue": {"en_US": "Power off and on"}}),
+            command(3),
+            command(4, name={"defaultValue": "", "i18nValue": {}}),
+        ],
     )
     assert found(path, "commandName.en_US like '%POWER%'") == [2, 1]
     assert found(path, "commandName.zh_CN like '限%'") == [1]
@@ -95,7 +83,10 @@ def test_a_device_is_looked_for_with_any_expression(tmp_path: Path) -> None:
     """The device that the call names holds for the whole expression, an `or` in it included."""
     path = tmp_path / "x.db"
     other = DeviceId("EbxGvUrE", "other")
-    save(path, command(1), command(2, device=other), ended(3, State.SUCCESS, device=other), ended(4, State.FAILED))
+    save(
+        path,
+        [command(1), command(2, device=other), finished(3, at=3, device=other), finished(4, at=4, state=State.FAILED)],
+    )
     with SqliteCommands(path) as commands:
         for expression, numbers in [("", [3, 2]), ("state = 5 or state = 6", [3]), ("state != 5", [2])]:
             page, total = commands.search(parse_search({"expression": expression}, other))
@@ -108,7 +99,7 @@ def test_a_device_is_looked_for_with_any_expression(tmp_path: Path) -> None:
 def test_what_a_caller_writes_is_never_part_of_the_statement(tmp_path: Path, text: str) -> None:
     """Any text is looked for as it is."""
     path = tmp_path / "x.db"
-    save(path, command(1), command(2, identifier=text))
+    save(path, [command(1), command(2, identifier=text)])
     quoted = text.replace("'", "''")
     assert found(path, f"tslIdentifier = '{quoted}'") == [2]
     assert found(path, f"tslIdentifier in ('x', '{quoted}')") == [2]
@@ -118,7 +109,7 @@ def test_what_a_caller_writes_is_never_part_of_the_statement(tmp_path: Path, tex
 def test_a_search_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller is told what to do, and the next search is served."""
     path = tmp_path / "x.db"
-    save(path, *[command(number) for number in range(1, 200)])
+    save(path, [command(number) for number in range(1, 200)])
     with SqliteCommands(path) as commands:
         with monkeypatch.context() as patch:
             patch.setattr(commands_module, "SEARCH_SECONDS", 0.0)
@@ -132,7 +123,7 @@ def test_a_search_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: p
 def test_a_page_that_holds_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would fill the memory; by smaller pages all is found, a command that is longer than a page may be, too."""
     path = tmp_path / "x.db"
-    save(path, *[command(number, input="x" * 1000) for number in (1, 2)])
+    save(path, [command(number, input="x" * 1000) for number in (1, 2)])
     with SqliteCommands(path) as commands:
         monkeypatch.setattr(commands_module, "SEARCH_BYTES", 1500)
         with pytest.raises(CommandRefusal, match="hold more than 1500 bytes: ask for a smaller pageSize") as caught:
@@ -359,7 +350,7 @@ def test_the_database_agrees_with_a_dict(tmp_path: Path) -> None:
 def test_an_unreadable_database_is_no_refusal(tmp_path: Path) -> None:
     """What is the store's fault is not laid at the caller's door."""
     path = tmp_path / "x.db"
-    save(path, command(1))
+    save(path, [command(1)])
     with SqliteCommands(path) as commands:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("DROP TABLE commands")
