@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, Self
 
 from enos_ingest.clock import epoch_ms
 from enos_ingest.devices.access import may_publish
 from enos_ingest.outcome import Rejection
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.testing.client import TestClient
-from enos_ingest.testing.hub import Hub
-from tests.cases.world import identity, secret_of
+from enos_ingest.testing.hub import Hub, run_hub
+from tests.cases.world import REGISTRY, identity, secret_of
 from tests.process import next_millisecond
 from tests.uplinks.parts import directory
 
@@ -30,6 +32,24 @@ class MqttSite:
         self._clients: dict[str, TestClient] = {}
         self._online: frozenset[tuple[str, str]] = frozenset()
         self._entries = 0
+
+    @classmethod
+    @contextmanager
+    def of_devices(cls, models: list[dict[str, Any]]) -> Iterator[Self]:
+        """A hub for many cases, of these thing models, where devices publish."""
+        with run_hub(registry=REGISTRY, models=models) as hub:
+            site = cls(hub)
+            yield site
+            site.close()
+
+    @classmethod
+    @contextmanager
+    def of_an_operator(cls, models: list[dict[str, Any]]) -> Iterator[Self]:
+        """The same, where an operator publishes."""
+        with run_hub(registry=REGISTRY, models=models, settings={"security.anonymous": True}) as hub:
+            site = cls(hub, hub.connect_operator())
+            yield site
+            site.close()
 
     def request(self, sender: str, topic: str, payload: bytes) -> tuple[dict[str, Any], tuple[int, int]]:
         """Send a request; its reply, and when the hub may have received it, earliest and latest."""

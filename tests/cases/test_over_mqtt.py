@@ -16,11 +16,11 @@ from enos_ingest.outcome import Point
 from enos_ingest.protocol.topics import parse_topic, reply_topic
 from enos_ingest.storage.reader import SqliteReader
 from enos_ingest.testing.client import TestClient
-from enos_ingest.testing.hub import Hub, run_hub
+from enos_ingest.testing.hub import Hub
 from tests.cases.case import Answer, Case, check
 from tests.cases.site import MqttSite, is_for_topics
 from tests.cases.table import CASES
-from tests.cases.world import DEVICES, MODELS, REGISTRY, identity
+from tests.cases.world import DEVICES, MODELS, identity
 
 
 class Site(MqttSite):
@@ -50,19 +50,15 @@ class Site(MqttSite):
 @pytest.fixture(scope="module")
 def devices() -> Iterator[Site]:
     """One hub for all cases; devices publish."""
-    with run_hub(registry=REGISTRY, models=MODELS) as hub:
-        site = Site(hub)
+    with Site.of_devices(MODELS) as site:
         yield site
-        site.close()
 
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Site]:
     """One hub for all cases; an operator publishes."""
-    with run_hub(registry=REGISTRY, models=MODELS, settings={"security.anonymous": True}) as hub:
-        site = Site(hub, hub.connect_operator())
+    with Site.of_an_operator(MODELS) as site:
         yield site
-        site.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -16,12 +16,12 @@ import pytest
 from enos_ingest.protocol.topics import parse_topic, reply_topic
 from enos_ingest.storage.facts import SqliteFacts
 from enos_ingest.testing.client import TestClient
-from enos_ingest.testing.hub import Hub, run_hub
+from enos_ingest.testing.hub import Hub
 from tests.cases.facts.case import Answer, FactCase, Facts, Told, check, encoded
 from tests.cases.facts.table import FACT_CASES
 from tests.cases.facts.world import FACT_MODELS
 from tests.cases.site import MqttSite, is_for_topics
-from tests.cases.world import DEVICES, REGISTRY, SOLO, identity
+from tests.cases.world import DEVICES, SOLO, identity
 
 
 class Site(MqttSite):
@@ -61,19 +61,15 @@ class Site(MqttSite):
 @pytest.fixture(scope="module")
 def devices() -> Iterator[Site]:
     """One hub for all cases; devices publish."""
-    with run_hub(registry=REGISTRY, models=FACT_MODELS) as hub:
-        site = Site(hub)
+    with Site.of_devices(FACT_MODELS) as site:
         yield site
-        site.close()
 
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Site]:
     """One hub for all cases; an operator publishes."""
-    with run_hub(registry=REGISTRY, models=FACT_MODELS, settings={"security.anonymous": True}) as hub:
-        site = Site(hub, hub.connect_operator())
+    with Site.of_an_operator(FACT_MODELS) as site:
         yield site
-        site.close()
 
 
 @pytest.mark.parametrize("case", FACT_CASES, ids=str)
