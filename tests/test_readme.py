@@ -119,7 +119,16 @@ def test_every_command_and_option_stands_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/commands.md", "docs/facts.md", "docs/sessions.md"]
+    "name",
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/commands.md",
+        "docs/facts.md",
+        "docs/gateways.md",
+        "docs/sessions.md",
+    ],
 )
 def test_lines_are_short_enough_for_a_diff(name: str) -> None:
     """Prose is wrapped; rows of tables and what a terminal shows cannot be."""
