@@ -7,28 +7,35 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from enos.core.constant.DeviceCredential import DeviceCredential
+from enos.message.upstream.status.SubDeviceLoginRequest import SubDeviceLoginRequest
 from enos.message.upstream.tsl.MeasurepointPostRequest import MeasurepointPostRequest
 
 from enos_ingest.testing.hub import Hub
-from tests.clients.python_sdk import Connect
-from tests.clients.world import REGISTRY
+from tests.clients.python_sdk import Connect, login
+from tests.clients.world import GATEWAY, REGISTRY, SECRETS
 from tests.process import PATIENCE, eventually
 
 # The SDK asks paho for callbacks of its first version; nothing else may warn.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback API version 1 is deprecated:DeprecationWarning")
 
-NEW = "Sb7PkXyZ/new-1"
+NEW, NEW_SUB = "Sb7PkXyZ/new-1", "Sb7PkXyZ/sub009"
 
 
 @pytest.fixture
 def hub(enos_hub: Callable[..., Hub]) -> Hub:
-    """A hub that has heard of a device, and not of its secret."""
+    """A hub that has heard of a device and a sub-device, and not of their secrets."""
     gateways, inverters = REGISTRY["products"]
     return enos_hub(
         registry={
             **REGISTRY,
             "products": [gateways, {**inverters, "dynamic_activation": True}],
-            "devices": [*REGISTRY["devices"], {"product": "Sb7PkXyZ", "key": "new-1"}],
+            "devices": [
+                *REGISTRY["devices"],
+                {"product": "Sb7PkXyZ", "key": "new-1"},
+                {"product": "Sb7PkXyZ", "key": "sub009"},
+            ],
+            "gateways": [{"device": GATEWAY, "sub_devices": [NEW_SUB]}],
         }
     )
 
@@ -65,3 +72,16 @@ def test_a_device_is_activated_once(hub: Hub, connect: Connect) -> None:
     assert told.empty()
     assert client.publish(post(1, 1)).get_code() == 200
     eventually(lambda: [point.value for point in hub.points(NEW)] == [1])
+
+
+def test_a_sub_device_is_activated_by_its_gateway(connect: Connect) -> None:
+    """The answer of its login holds the secret, with which it logs in from then on."""
+    product_key, _, device_key = NEW_SUB.partition("/")
+    known = DeviceCredential(product_key, SECRETS[product_key], device_key, None)
+    client = connect()
+    response = client.publish(SubDeviceLoginRequest.builder().set_sub_device_credential(known).build())
+    assert response.get_code() == 200
+    secret = response.get_data()["deviceSecret"]
+    assert client.publish(login(NEW_SUB, secret)).get_code() == 200
+    again = SubDeviceLoginRequest.builder().set_sub_device_credential(known).build()
+    assert client.publish(again).get_code() == 771
