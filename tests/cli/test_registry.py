@@ -11,8 +11,6 @@ import pytest
 from enos_ingest.devices.passwords import verify_password
 from tests.cli.conftest import REGISTRY, SECRETS, Command
 
-DATABASE = Path("data") / "enos-ingest.db"
-
 
 def test_apply_prints_what_it_changes(run: Command, folder: Path) -> None:
     """The first time everything is new, the second time nothing is."""

@@ -30,8 +30,6 @@ of two gateways each, and goes on as long as they send."""
 
 ANSWERS = 300
 
-NOTHING_ON_ITS_WAY = "nothing was on its way when the hub was killed: the test shows nothing"
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
