@@ -55,7 +55,6 @@ class WriterStats(NamedTuple):
     quarantine_bytes: int
     failure: str | None
     commit_seconds_total: float = 0.0
-    last_commit_seconds: float = 0.0
     worst_commit_seconds: float = 0.0
     unfolded_points: int = 0
     folds: int = 0

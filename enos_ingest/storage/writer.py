@@ -96,7 +96,6 @@ class SqliteWriter:
         self._failed_commits = 0
         self._failure: str | None = None
         self._usage, self._fold = self.link.opened
-        self._last_seconds = 0.0
         self._worst_seconds = 0.0
         self._total_seconds = 0.0
 
@@ -128,7 +127,6 @@ class SqliteWriter:
             quarantine_bytes=self._usage.size,
             failure=self._failure,
             commit_seconds_total=self._total_seconds,
-            last_commit_seconds=self._last_seconds,
             worst_commit_seconds=self._worst_seconds,
             unfolded_points=self._fold.points,
             folds=self._fold.folds,
@@ -198,7 +196,6 @@ class SqliteWriter:
 
     def _committed(self, word: Committed) -> None:
         self._commits += 1
-        self._last_seconds = word.seconds
         self._worst_seconds = max(self._worst_seconds, word.seconds)
         self._total_seconds += word.seconds
         self._usage = word.usage
