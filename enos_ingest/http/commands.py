@@ -199,7 +199,7 @@ class CommandCalls:
         return _Answer(documents, query.pagination(total))
 
     async def cancel(self, call: _Call) -> _Answer:
-        """Cancel cached commands of a device that have not been sent; those that were are in the answer."""
+        """Cancel cached commands of a device that have not been sent; the answer has those that it has canceled."""
         org_id, target = require(call.parameters, "orgId"), _require_target(call)
         call.command_id = call.parameters.get("commandId")
         canceled = await self._commands.cancel(org_id, target, call.command_id)
