@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from enos_ingest.cli.options import Commands, add_command, add_json, database, format_time, printable, text
+from enos_ingest.cli.options import Commands, add_command, add_json, database, format_time, json_line, printable, text
 from enos_ingest.devices.changes import PresenceChanged
 from enos_ingest.devices.directory import Device
 from enos_ingest.protocol.identity import DeviceId
@@ -63,7 +63,7 @@ def _ls(options: argparse.Namespace) -> int:
     ]
     shown = [each for each in listed if each.is_online or not options.online]
     for each in shown:
-        print(orjson.dumps(_as_json(each)).decode() if options.json else _line(each))
+        print(json_line(_as_json(each)) if options.json else _line(each))
     if not shown:
         print("no device is online" if listed else "no device is declared", file=sys.stderr)
     return 0

@@ -7,9 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-import orjson
-
-from enos_ingest.cli.options import database
+from enos_ingest.cli.options import database, json_line
 from enos_ingest.storage.registry import open_registry
 
 __all__ = ["print_stored"]
@@ -37,7 +35,7 @@ def print_stored(
     count = 0
     for row in rows:
         count += 1
-        print(orjson.dumps({**keys, **as_json(row)}).decode() if options.json else line(row))
+        print(json_line({**keys, **as_json(row)}) if options.json else line(row))
     if count:
         return 0
     with open_registry(database(options), read_only=True) as registry:

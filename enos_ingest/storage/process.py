@@ -58,8 +58,10 @@ main()
 """
 _ROOT = Path(__file__).parents[2]
 
-_COLLECT_AFTER = 100_000
-"""Objects made and not freed until the collector looks for cyclic garbage: points are in no cycle, and many."""
+_COLLECT = 5_000, 50, 50
+"""Objects made and not freed until the collector looks for cyclic garbage among them, and how often among older ones.
+Points are in no cycle, and it finds that out once for each: a millisecond for so many, which a commit may have to wait
+for."""
 
 
 class ProcessLink:
@@ -277,7 +279,7 @@ def main() -> None:
             return
         say(engine.opened)
         gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER, 5, 5)
+        gc.set_threshold(*_COLLECT)
         try:
             engine.run()
         except (_HubEndedError, *_ENDED):

@@ -81,7 +81,9 @@ def test_attributes_for_people(run: Command) -> None:
 @pytest.mark.usefixtures("stored")
 def test_tags(run: Command) -> None:
     """By key; no value steers the terminal."""
-    found = rows(run("tags", str(DEVICE), "--json").out)
+    printed = run("tags", str(DEVICE), "--json").out
+    assert printed.replace("\n", "").isprintable()
+    found = rows(printed)
     assert found == [
         {**WHO, "tagKey": "note", "tagValue": "a\x1b[2J \u202eb", "time": NOON},
         {**WHO, "tagKey": "row", "tagValue": "1", "time": NOON},
