@@ -13,6 +13,7 @@ from typing import cast
 
 from enos_ingest.codecs.exchange import Answer, Answers, Request
 from enos_ingest.codecs.worker import Arguments
+from enos_ingest.exits import how_ended
 from enos_ingest.logs import FewLines, get_logger
 
 __all__ = ["WorkerEndedError", "WorkerProcess"]
@@ -195,7 +196,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         code = self._transport.get_returncode() if self._transport else None
         if code is None:
             return "it closed its output"
-        return f"exit code {code}" if code >= 0 else _signal_name(-code)
+        return how_ended(code)
 
     def _print(self, data: bytes) -> None:
         """Hand lines on to the log, some a second; a line without end is cut."""
@@ -209,10 +210,3 @@ class WorkerProcess(asyncio.SubprocessProtocol):
                 more = {"more": unsaid} if unsaid else {}
                 text = line[:_LINE_BYTES].decode("utf-8", "backslashreplace")
                 log.warning("a codec printed", codec=self._codec, text=text, **more)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of the many that have no name
-        return f"signal {number}"

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from enos_ingest.errors import EnosIngestError, StorageError
+from enos_ingest.exits import how_ended
 from enos_ingest.logs import get_logger
 from enos_ingest.storage.engine import Engine, Inlet, Opened, Word
 from enos_ingest.storage.frames import Frames, to_frame
@@ -130,7 +131,7 @@ class ProcessLink:
                         return opened, said
         except TimeoutError:
             raise StorageError(f"the store's process has not opened the database in {_START_SECONDS:g} s") from None
-        raise StorageError(f"the store's process cannot start: {self._how(self._process.wait())}")
+        raise StorageError(f"the store's process cannot start: {how_ended(self._process.wait())}")
 
     def _say(self, message: Group | None) -> None:
         """Send, or keep what the process does not take yet: no more than may be in flight."""
@@ -216,14 +217,7 @@ class ProcessLink:
     def _gone(self, code: int) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._ended(None if self._closed and code == 0 else self._how(code))
-
-    @staticmethod
-    def _how(code: int) -> str:
-        if code >= 0:
-            return f"exit code {code}"
-        names = {each.value: each.name for each in signal.Signals}
-        return names.get(-code, f"signal {-code}")  # real-time signals have no names
+        self._ended(None if self._closed and code == 0 else how_ended(code))
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ class Slow:
 
     def shake_hands(self) -> None:
         """Take that long."""
-        time.sleep(self.seconds)
+        time.sleep(self.seconds)  # stands for OpenSSL, which keeps the event loop as long
         self.is_done = True
 
 
